@@ -1,0 +1,73 @@
+# Ringo. `make run` boots a guest and runs a BusyBox script in it, `make test` tests everything.
+# Both install what they need (as root, through apt) and say so; a second run needs no network.
+
+ARCH ?= amd64
+CPUS ?= 2
+GOARCHES := amd64 arm64
+
+export CGO_ENABLED := 0
+export RINGO_ROOT := $(CURDIR)
+
+ifeq ($(shell command -v go),)
+$(error Go is needed to build Ringo: https://go.dev/doc/install, version as in go.mod)
+endif
+
+BINARIES := $(foreach a,$(GOARCHES),build/$(a)/vmm build/$(a)/ringo.elf build/$(a)/hosted-agent build/$(a)/initramfs.cpio)
+
+.PHONY: all run shell test lint unit e2e build hosted hosted-stop bench-boot boots clean FORCE
+all: build
+build: $(BINARIES)
+
+# The Go tool knows best what is stale.
+build/%/vmm: FORCE
+	GOARCH=$* go build -o $@ ./vmm
+build/%/hosted-agent: FORCE
+	GOARCH=$* go build -o $@ ./hosted/agent
+# The kernel: the stock toolchain's PIE, entered at our own symbol.
+build/%/ringo.elf: FORCE
+	GOARCH=$* go build -buildmode=pie -ldflags='-E=ringo/arch/$*/ring0.entry' -o $@ ./guestkernel
+
+build/amd64/busybox build/arm64/busybox &:
+	sh internal/initramfs/fetch-busybox.sh
+build/%/initramfs.cpio: build/%/busybox $(wildcard internal/initramfs/*.go internal/initramfs/*/*.go)
+	go run ./internal/initramfs/mkinitramfs $< build/$(shell go env GOHOSTARCH)/busybox $@
+
+run: build
+	build/$(shell go env GOHOSTARCH)/vmm run --arch $(ARCH) --cpus $(CPUS) --phases - --add docs/demo.sh:/demo.sh --timeout 5m -- /bin/sh /demo.sh
+
+shell: build
+	build/$(shell go env GOHOSTARCH)/vmm run --arch $(ARCH) --cpus $(CPUS)
+
+hosted: build
+	build/$(shell go env GOHOSTARCH)/vmm hosted prepare
+
+hosted-stop:
+	@if [ -x build/$(shell go env GOHOSTARCH)/vmm ]; then build/$(shell go env GOHOSTARCH)/vmm hosted stop; fi
+
+test: lint unit e2e
+
+lint:
+	@echo "== gofmt, go vet and staticcheck, amd64 and arm64"
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt wants: $$unformatted"; exit 1; }
+	GOARCH=amd64 go vet ./...
+	GOARCH=arm64 go vet ./...
+	GOARCH=amd64 GOFLAGS= staticcheck=$$(go tool -n staticcheck) && GOARCH=amd64 $$staticcheck ./... && GOARCH=arm64 $$staticcheck ./...
+
+unit: build
+	@echo "== unit tests"
+	go test -timeout 10m ./...
+
+# Guests are booted one package at a time: two cores carry the host machine as well.
+e2e: build
+	@echo "== end-to-end tests: guests on amd64 and arm64"
+	RINGO_E2E=1 go test -count=1 -p 1 -timeout 25m ./hosted ./vmm/... ./internal/e2e
+
+bench-boot: build
+	go run ./internal/e2e/benchboot -arch $(ARCH)
+
+# The long run: 200 boots on 2 vCPUs, looking for hangs and leaks.
+boots: build
+	RINGO_E2E=1 RINGO_BOOTS=200 go test -count=1 -timeout 60m -run TestBootsInARow -v ./internal/e2e
+
+clean: hosted-stop
+	rm -rf build
