@@ -33,7 +33,7 @@ build/%/initramfs.cpio: build/%/busybox $(wildcard internal/initramfs/*.go inter
 	go run ./internal/initramfs/mkinitramfs $< build/$(shell go env GOHOSTARCH)/busybox $@
 
 run: build
-	build/$(shell go env GOHOSTARCH)/vmm run --arch $(ARCH) --cpus $(CPUS) --phases - --add docs/demo.sh:/demo.sh --timeout 5m -- /bin/sh /demo.sh
+	build/$(shell go env GOHOSTARCH)/vmm run --arch $(ARCH) --cpus $(CPUS) --phases - --add internal/e2e/demo.sh:/demo.sh --timeout 5m -- /bin/sh /demo.sh
 
 shell: build
 	build/$(shell go env GOHOSTARCH)/vmm run --arch $(ARCH) --cpus $(CPUS)
