@@ -82,7 +82,7 @@ func (t *Table[F]) MapRange(va, pa, size uint64, p Prot, largest uint64) error {
 	}
 	for done := uint64(0); done < size; {
 		l := level
-		for l > 0 && ((va+done|pa+done)&(PageSize(l)-1) != 0 || size-done < PageSize(l)) {
+		for l > 0 && (((va+done)|(pa+done))&(PageSize(l)-1) != 0 || size-done < PageSize(l)) {
 			l--
 		}
 		err := t.Map(va+done, pa+done, PageSize(l), p)
