@@ -1,0 +1,136 @@
+package ring0
+
+import "unsafe"
+
+// Regs are the user's general registers.
+type Regs struct {
+	R15, R14, R13, R12, BP, BX uint64
+	R11, R10, R9, R8           uint64
+	AX, CX, DX, SI, DI         uint64
+	IP, CS, Flags, SP, SS      uint64
+	OrigAX                     uint64 // system call number; ^0 after anything but a system call
+	FSBase, GSBase             uint64
+}
+
+// EventKind is why RunUser returned.
+type EventKind uint32
+
+// Kinds of Event.
+const (
+	EventInterrupt EventKind = iota // an interrupt or a kick: run again, after a look at what is pending
+	EventSyscall                    // ctx.Syscall says which
+	EventPageFault                  // Addr, Access, Present
+	EventException                  // any other exception: Event.Signal says what Linux makes of it
+)
+
+// Access is what a faulting instruction wanted.
+type Access uint32
+
+// Kinds of Access.
+const (
+	AccessRead Access = iota
+	AccessWrite
+	AccessExec
+)
+
+// Event is why user mode (RunUser) or kernel Go code (Handlers.Exception) stopped.
+type Event struct {
+	Kind    EventKind
+	Access  Access
+	Vector  uint32 // amd64: exception vector; arm64: ESR exception class
+	Present bool   // page fault: the page is there, the protection forbids the access
+	User    bool   // came from user mode
+	Code    uint64 // amd64: error code; arm64: ESR
+	Addr    uint64 // page fault: the address (GVA); other exceptions: the instruction
+}
+
+// UserContext is the state of one user thread while it is not in user mode. It lives in a
+// frame of its own outside the Go heap (nucleus.NewUserContext), one page.
+//
+// Only the goroutine that calls RunUser on it may touch it, except Interrupt and Running.
+type UserContext struct {
+	regs Regs
+
+	root  uint64 // page table root, GPA
+	kick  uint32 // Interrupt was called; taken back by RunUser
+	cpu   uint32 // 1 + number of the CPU that is in user mode with it, 0: none
+	event Event
+	_     [userVectorOffset - unsafe.Sizeof(Regs{}) - 16 - unsafe.Sizeof(Event{})]byte
+
+	vector [userContextSize - userVectorOffset]byte // XSAVE area, standard format
+}
+
+const (
+	userVectorOffset = 512
+	userContextSize  = 4096
+)
+
+// Regs are the general registers, to read or change between two RunUser calls.
+func (c *UserContext) Regs() *Regs { return &c.regs }
+
+// Syscall is the number and the arguments of the system call that ended RunUser.
+func (c *UserContext) Syscall() (nr uint64, args [6]uint64) {
+	r := &c.regs
+	return r.OrigAX, [6]uint64{r.DI, r.SI, r.DX, r.R10, r.R8, r.R9}
+}
+
+// SetReturn sets a system call's result: a value or a negated errno.
+func (c *UserContext) SetReturn(v int64) { c.regs.AX = uint64(v) }
+
+// Return is what SetReturn set.
+func (c *UserContext) Return() int64 { return int64(c.regs.AX) }
+
+// RestartSyscall makes the user execute the same system call again.
+func (c *UserContext) RestartSyscall() {
+	c.regs.AX = c.regs.OrigAX
+	c.regs.IP -= 2 // SYSCALL is two bytes
+}
+
+// PC is the user's instruction pointer.
+func (c *UserContext) PC() uint64 { return c.regs.IP }
+
+// SetPC sets it. An address outside user space ends the next RunUser with EventException.
+func (c *UserContext) SetPC(v uint64) { c.regs.IP = v }
+
+// SP is the user's stack pointer.
+func (c *UserContext) SP() uint64 { return c.regs.SP }
+
+// SetSP sets it.
+func (c *UserContext) SetSP(v uint64) { c.regs.SP = v }
+
+// TLS is the user's thread pointer: the FS base.
+func (c *UserContext) TLS() uint64 { return c.regs.FSBase }
+
+// SetTLS sets it. Only user addresses are taken: v is cut to 47 bits.
+func (c *UserContext) SetTLS(v uint64) { c.regs.FSBase = v & (1<<47 - 1) }
+
+// SetRoot sets the page table root (GPA) that RunUser loads.
+func (c *UserContext) SetRoot(phys uint64) { c.root = phys }
+
+// Root is the page table root.
+func (c *UserContext) Root() uint64 { return c.root }
+
+// Reset is execve(2)'s: all registers zero, vector state initial, except entry point and stack.
+func (c *UserContext) Reset(entry, sp uint64) {
+	c.regs = Regs{IP: entry, SP: sp, CS: userCS, SS: userDS, Flags: flagsUser, OrigAX: ^uint64(0)}
+	initVector(c.vector[:])
+}
+
+// CopyFrom is fork(2)'s: registers, TLS and vector state of another context, not its root.
+func (c *UserContext) CopyFrom(o *UserContext) {
+	c.regs = o.regs
+	c.vector = o.vector
+}
+
+// VectorState is the XSAVE area (Intel SDM volume 1, 13.4), VectorSize bytes, as a signal frame
+// carries it. What comes from a user must go through SetVectorState.
+func (c *UserContext) VectorState() []byte { return c.vector[:vectorSize] }
+
+// SetVectorState loads state that a user may have forged: it keeps the components that exist
+// and clears every reserved field, so that XRSTOR cannot fault. It reports false, and changes nothing,
+// when b is shorter than the legacy area and the header.
+func (c *UserContext) SetVectorState(b []byte) bool { return sanitizeVector(c.vector[:vectorSize], b) }
+
+// Interrupt makes RunUser of this context return (or not enter user mode at all) with
+// EventInterrupt. It reports which CPU has to be sent an IPI, or -1. Any goroutine.
+func (c *UserContext) Interrupt() (cpu int) { return interruptUser(c) }
