@@ -40,7 +40,7 @@ var (
 	// ErrRestartBlock (ERESTART_RESTARTBLOCK): like ErrRestartNoHandler, but through restart_syscall(2) with the time that is left.
 	ErrRestartBlock error = syscall.Errno(516)
 	// ErrTimedOut is what Block answers when the deadline passed; callers turn it into their own result.
-	ErrTimedOut error = syscall.ETIMEDOUT
+	ErrTimedOut error = syscall.Errno(601)
 )
 
 // Waiter is an entry with a channel to sleep on. Get one with NewWaiter, give it back with Release after unregistering it.
