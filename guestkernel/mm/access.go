@@ -1,0 +1,158 @@
+package mm
+
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
+
+// pageLocked makes the page of addr accessible and returns the rest of it, from addr on. A page
+// that is in the page table may be read by the program (mprotect(PROT_NONE) takes it out), so
+// only the others need their VMA looked at.
+func (s *Space) pageLocked(addr uint64, access Prot) ([]byte, error) {
+	va := pageDown(addr)
+	e := s.pages.get(va)
+	if e == 0 || e&pteMapped == 0 || access&Write != 0 && e&pteWritable == 0 {
+		v, f := s.accessibleLocked(addr, access)
+		if f == nil {
+			e, f = s.faultLocked(v, va, access)
+		}
+		if f != nil {
+			return nil, unix.EFAULT
+		}
+	}
+	return s.mem.hw.Bytes(e.phys())[addr-va:], nil
+}
+
+// each walks the pages of [addr, addr+n) until fn has seen them all, and returns how many bytes were reached.
+func (s *Space) each(addr uint64, n int, access Prot, fn func(page []byte, done int)) (int, error) {
+	s.mu.Lock()
+	defer s.unlock()
+	done := 0
+	for done < n {
+		page, err := s.pageLocked(addr+uint64(done), access)
+		if err != nil {
+			return done, err
+		}
+		if len(page) > n-done {
+			page = page[:n-done]
+		}
+		fn(page, done)
+		done += len(page)
+	}
+	return done, nil
+}
+
+// CopyIn copies user memory at addr to dst and returns how many bytes could be read; EFAULT if not all.
+func (s *Space) CopyIn(addr uint64, dst []byte) (int, error) {
+	return s.each(addr, len(dst), Read, func(page []byte, done int) { copy(dst[done:], page) })
+}
+
+// CopyOut copies src to user memory at addr and returns how many bytes could be written; EFAULT if not all.
+func (s *Space) CopyOut(addr uint64, src []byte) (int, error) {
+	return s.each(addr, len(src), Write, func(page []byte, done int) { copy(page, src[done:]) })
+}
+
+// Zero clears n bytes of user memory at addr. The error is EFAULT.
+func (s *Space) Zero(addr uint64, n int) error {
+	_, err := s.each(addr, n, Write, func(page []byte, _ int) { clear(page) })
+	return err
+}
+
+// CopyInString reads a NUL-terminated string of at most limit bytes, the NUL not counted. Errors:
+// EFAULT, ENAMETOOLONG.
+func (s *Space) CopyInString(addr uint64, limit int) (string, error) {
+	s.mu.Lock()
+	defer s.unlock()
+	var text []byte
+	for {
+		page, err := s.pageLocked(addr+uint64(len(text)), Read)
+		if err != nil {
+			return "", err
+		}
+		if i := bytes.IndexByte(page, 0); i >= 0 {
+			page = page[:i]
+			if len(text)+i > limit {
+				return "", unix.ENAMETOOLONG
+			}
+			return string(append(text, page...)), nil
+		}
+		text = append(text, page...)
+		if len(text) > limit {
+			return "", unix.ENAMETOOLONG
+		}
+	}
+}
+
+// Range is a piece of user memory.
+type Range struct {
+	Addr uint64
+	Len  int
+}
+
+// Buffer is user memory as the file layer reads and writes it: it implements vfs.Buffer over
+// the pieces of an iovec.
+type Buffer struct {
+	space *Space
+	vecs  []Range
+	len   int
+	one   [1]Range
+}
+
+// NewBuffer returns a buffer over one piece of memory.
+func (s *Space) NewBuffer(addr uint64, n int) *Buffer {
+	b := &Buffer{space: s, len: n}
+	b.one[0] = Range{addr, n}
+	b.vecs = b.one[:]
+	return b
+}
+
+// NewVecBuffer returns a buffer over vecs, whose lengths are not negative and whose sum does not overflow.
+func (s *Space) NewVecBuffer(vecs []Range) *Buffer {
+	b := &Buffer{space: s, vecs: vecs}
+	for _, v := range vecs {
+		b.len += v.Len
+	}
+	return b
+}
+
+// Len is the number of bytes of all pieces.
+func (b *Buffer) Len() int { return b.len }
+
+// CopyOut copies src to the buffer at off; EFAULT with the number of bytes that could be written.
+func (b *Buffer) CopyOut(off int, src []byte) (int, error) {
+	return b.pieces(off, len(src), func(addr uint64, lo, hi int) (int, error) {
+		return b.space.CopyOut(addr, src[lo:hi])
+	})
+}
+
+// CopyIn copies from the buffer at off to dst; EFAULT with the number of bytes that could be read.
+func (b *Buffer) CopyIn(off int, dst []byte) (int, error) {
+	return b.pieces(off, len(dst), func(addr uint64, lo, hi int) (int, error) {
+		return b.space.CopyIn(addr, dst[lo:hi])
+	})
+}
+
+func (b *Buffer) pieces(off, n int, op func(addr uint64, lo, hi int) (int, error)) (int, error) {
+	done := 0
+	for _, v := range b.vecs {
+		if done == n {
+			break
+		}
+		if off >= v.Len {
+			off -= v.Len
+			continue
+		}
+		step := min(v.Len-off, n-done)
+		got, err := op(v.Addr+uint64(off), done, done+step)
+		done += got
+		if err != nil {
+			return done, err
+		}
+		off = 0
+	}
+	if done < n {
+		return done, unix.EFAULT
+	}
+	return done, nil
+}
