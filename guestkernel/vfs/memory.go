@@ -13,32 +13,32 @@ const PageSize = 4096
 // Frames is physical memory as file contents see it. The memory manager gives the machine's; tests use [NewHeapFrames].
 // All methods may be called from any goroutine.
 type Frames interface {
-	// AllocFrame answers the physical address of a zeroed frame with one reference: ENOMEM when there is none.
-	AllocFrame() (phys uint64, err error)
-	// RefFrame adds a reference.
-	RefFrame(phys uint64)
-	// UnrefFrame drops a reference; the last one frees the frame.
-	UnrefFrame(phys uint64)
-	// FrameBytes is the frame's memory: PageSize bytes, valid while the caller holds a reference.
-	FrameBytes(phys uint64) []byte
+	// Alloc answers the physical address of a zeroed frame with one reference: ENOMEM when there is none.
+	Alloc() (phys uint64, err error)
+	// Ref adds a reference.
+	Ref(phys uint64)
+	// Unref drops a reference; the last one frees the frame.
+	Unref(phys uint64)
+	// Bytes is the frame's memory: PageSize bytes, valid while the caller holds a reference.
+	Bytes(phys uint64) []byte
 }
 
-// Mappable is file contents that an address space can map. Offsets are page indexes in the file.
+// Mappable is file contents that an address space can map. Two mappables are the same memory exactly when they are equal.
 type Mappable interface {
-	// MapPage answers the frame that holds page index, with a reference that the caller drops with UnrefFrame. write says that it will be
-	// mapped writable and shared. A page past the end of the file is ErrPastEnd (SIGBUS), no memory ENOMEM.
+	// MapPage answers the frame that holds page index of the file, with a reference that the caller drops with Unref. write says that
+	// it will be mapped writable and shared. A page past the end of the file is ErrPastEnd (SIGBUS), no memory ENOMEM. It may be
+	// called with an address space locked, and takes no lock that is held while a Buffer is copied.
 	MapPage(index uint64, write bool) (phys uint64, err error)
-	// AddMapping enters m, which maps count pages from page first on, to be told when pages go away; RemoveMapping undoes it with
-	// the same arguments.
-	AddMapping(m Mapping, first, count uint64)
-	RemoveMapping(m Mapping, first, count uint64)
+	// Attach enters m, to be told when pages go away; each Attach needs a Detach. An address space may be locked.
+	Attach(m Mapping)
+	Detach(m Mapping)
 }
 
-// Mapping is an address space's side of a mapped file.
+// Mapping is an address space's side of a mapped file. Values are compared.
 type Mapping interface {
-	// Invalidate drops every translation to the pages of the file from first on, count of them, and flushes them from all CPUs before it
-	// returns. No lock of the file is held.
-	Invalidate(file Mappable, first, count uint64)
+	// Invalidate drops every translation to the pages of the file from page first on, and flushes them from all CPUs before it
+	// returns: the file was truncated. No lock of the file is held.
+	Invalidate(file Mappable, first uint64)
 }
 
 // ErrPastEnd is MapPage's answer for a page that lies wholly past the end of the file.
@@ -70,8 +70,8 @@ func (h *HeapFrames) InUse() int {
 	return len(h.frames)
 }
 
-// AllocFrame implements Frames; the physical addresses are made up.
-func (h *HeapFrames) AllocFrame() (uint64, error) {
+// Alloc implements Frames; the physical addresses are made up.
+func (h *HeapFrames) Alloc() (uint64, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.frames) >= h.limit {
@@ -101,11 +101,11 @@ func (h *HeapFrames) frame(phys uint64) *heapFrame {
 	return f
 }
 
-// RefFrame implements Frames.
-func (h *HeapFrames) RefFrame(phys uint64) { h.frame(phys).refs.Add(1) }
+// Ref implements Frames.
+func (h *HeapFrames) Ref(phys uint64) { h.frame(phys).refs.Add(1) }
 
-// UnrefFrame implements Frames.
-func (h *HeapFrames) UnrefFrame(phys uint64) {
+// Unref implements Frames.
+func (h *HeapFrames) Unref(phys uint64) {
 	f := h.frame(phys)
 	if f.refs.Add(-1) == 0 {
 		h.mu.Lock()
@@ -115,5 +115,5 @@ func (h *HeapFrames) UnrefFrame(phys uint64) {
 	}
 }
 
-// FrameBytes implements Frames.
-func (h *HeapFrames) FrameBytes(phys uint64) []byte { return h.frame(phys).data[:] }
+// Bytes implements Frames.
+func (h *HeapFrames) Bytes(phys uint64) []byte { return h.frame(phys).data[:] }
