@@ -1,0 +1,12 @@
+package main
+
+import (
+	"ringo/arch/amd64/vcpu"
+	"ringo/vmm/machine"
+	"ringo/vmm/serial"
+)
+
+// addUART puts the early console where the kernel expects it.
+func addUART(m *machine.Machine, out *serial.Lines) error {
+	return m.AddPIO("16550", vcpu.UART, vcpu.UARTSize, serial.New16550(out))
+}

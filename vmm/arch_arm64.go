@@ -1,0 +1,12 @@
+package main
+
+import (
+	"ringo/arch/arm64/vcpu"
+	"ringo/vmm/machine"
+	"ringo/vmm/serial"
+)
+
+// addUART puts the early console where the kernel expects it.
+func addUART(m *machine.Machine, out *serial.Lines) error {
+	return m.AddMMIO("PL011", vcpu.UART, vcpu.UARTSize, serial.NewPL011(out))
+}

@@ -1,0 +1,188 @@
+package boot
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"ringo/internal/bootinfo"
+)
+
+// Request is what to boot and the machine it boots on.
+type Request struct {
+	Layout      *Layout
+	Memory      Memory
+	RAM         [][2]uint64 // base and size in GPA, ordered
+	CPUs        int
+	Kernel      io.ReaderAt
+	KernelSize  uint64 // bytes of the file
+	Initrd      io.Reader
+	InitrdSize  uint64 // bytes exactly; 0: none
+	CommandLine string
+	Virtio      []bootinfo.MMIO
+	CounterHz   uint64
+	WallClock   int64 // ns since 1970
+	Seed        [32]byte
+}
+
+// Result is a machine ready to run.
+type Result struct {
+	Kernel Kernel
+	Info   uint64 // GPA of the boot info page: the entry's first argument
+	Root   uint64 // GPA of the boot page tables
+	Initrd uint64 // GPA
+}
+
+// ErrNoRoom is wrapped where the guest's memory is too small for what it is to hold.
+var ErrNoRoom = errors.New("guest memory is too small")
+
+// Load fills guest memory. Memory is untouched where the result is an error of Check; after a
+// later one its contents are undefined.
+func Load(q *Request) (*Result, error) {
+	l := q.Layout
+	if len(q.CommandLine) > bootinfo.MaxCommandLine {
+		return nil, fmt.Errorf("command line of %d bytes, at most %d", len(q.CommandLine), bootinfo.MaxCommandLine)
+	}
+	if len(q.RAM) == 0 || q.RAM[0][0] != l.RAMBase {
+		return nil, fmt.Errorf("guest RAM does not start at %#x", l.RAMBase)
+	}
+	k, err := LoadKernel(l, q.Memory, q.Kernel, q.KernelSize)
+	if err != nil {
+		return nil, err
+	}
+	initrd, err := placeInitrd(q, k)
+	if err != nil {
+		return nil, err
+	}
+	if err := fill(q.Memory, initrd, q.InitrdSize, q.Initrd); err != nil {
+		return nil, err
+	}
+	devices := l.devices(q.CPUs)
+	for _, w := range q.Virtio {
+		devices = append(devices, [2]uint64{w.Base, w.Size})
+	}
+	devices = mergeRanges(devices)
+	root, _, err := writeTables(l, q.Memory, k, q.RAM, devices)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.Memory.WriteAt(l.RAMBase+commandLineOffset, []byte(q.CommandLine), loader); err != nil {
+		return nil, err
+	}
+	info := describe(q, k, initrd, root, devices)
+	if err := info.Check(); err != nil {
+		return nil, err
+	}
+	var page bytes.Buffer
+	if err := binary.Write(&page, binary.LittleEndian, info); err != nil {
+		return nil, fmt.Errorf("encode boot info: %w", err)
+	}
+	at := l.RAMBase + infoOffset
+	if err := q.Memory.WriteAt(at, page.Bytes(), loader); err != nil {
+		return nil, err
+	}
+	return &Result{Kernel: *k, Info: at, Root: root, Initrd: initrd}, nil
+}
+
+// placeInitrd is the GPA at which the initramfs ends low RAM.
+func placeInitrd(q *Request, k *Kernel) (uint64, error) {
+	if q.InitrdSize == 0 {
+		return 0, nil
+	}
+	end := q.RAM[0][0] + q.RAM[0][1]
+	free := end - min(end, k.Phys+k.Size)
+	if q.InitrdSize > free {
+		return 0, fmt.Errorf("%w: an initramfs of %d KiB does not fit the %d KiB that the kernel leaves below %#x: give it more with --mem",
+			ErrNoRoom, q.InitrdSize>>10, free>>10, end)
+	}
+	at := (end - q.InitrdSize) &^ (pageSize - 1)
+	if at < k.Phys+k.Size {
+		return 0, fmt.Errorf("%w: an initramfs of %d KiB does not fit behind the kernel: give it more with --mem", ErrNoRoom, q.InitrdSize>>10)
+	}
+	return at, nil
+}
+
+// fill reads exactly size bytes from r into guest memory.
+func fill(mem Memory, gpa, size uint64, r io.Reader) error {
+	if size == 0 {
+		return nil
+	}
+	b, err := mem.Slice(gpa, size, true, loader)
+	if err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(r, b); err != nil {
+		return fmt.Errorf("read the initramfs (%d bytes): %w", size, err)
+	}
+	return nil
+}
+
+// mergeRanges sorts page-aligned ranges and joins those that touch.
+func mergeRanges(in [][2]uint64) [][2]uint64 {
+	slices.SortFunc(in, func(a, b [2]uint64) int {
+		if a[0] < b[0] {
+			return -1
+		}
+		return 1
+	})
+	var out [][2]uint64
+	for _, r := range in {
+		if n := len(out); n > 0 && out[n-1][0]+out[n-1][1] == r[0] {
+			out[n-1][1] += r[1]
+		} else {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// describe makes the boot info page.
+func describe(q *Request, k *Kernel, initrd, root uint64, devices [][2]uint64) *bootinfo.Info {
+	l := q.Layout
+	i := &bootinfo.Info{
+		Magic: bootinfo.Magic, Version: bootinfo.Version,
+		CPUs:        uint32(q.CPUs),
+		CommandLine: l.RAMBase + commandLineOffset, CommandLineSize: uint64(len(q.CommandLine)),
+		Initrd: initrd, InitrdSize: q.InitrdSize,
+		CounterHz: q.CounterHz, WallClock: q.WallClock, RandomSeed: q.Seed,
+		KernelPhys: k.Phys, KernelSize: k.Size, KernelVirt: k.Virt,
+		DirectMap: l.DirectMap, BootTables: root,
+	}
+	i.Size = uint32(binary.Size(i))
+	l.info(i)
+	i.NumMMIO = uint32(copy(i.MMIO[:], q.Virtio))
+	var ranges []bootinfo.Range
+	add := func(base, end uint64, kind bootinfo.RangeKind) {
+		if end > base {
+			ranges = append(ranges, bootinfo.Range{Base: base, Size: end - base, Kind: kind})
+		}
+	}
+	for _, d := range devices {
+		add(d[0], d[0]+d[1], bootinfo.RangeDevice)
+	}
+	base, end := q.RAM[0][0], q.RAM[0][0]+q.RAM[0][1]
+	kernelEnd, initrdStart := k.Phys+k.Size, end
+	if q.InitrdSize > 0 {
+		initrdStart = initrd
+	}
+	add(l.UsableBase, base+infoOffset, bootinfo.RangeUsable)
+	add(base+infoOffset, base+tablesEnd, bootinfo.RangeBoot)
+	add(base+tablesEnd, k.Phys, bootinfo.RangeUsable)
+	add(k.Phys, kernelEnd, bootinfo.RangeKernel)
+	add(kernelEnd, initrdStart, bootinfo.RangeUsable)
+	add(initrdStart, end, bootinfo.RangeInitrd)
+	for _, r := range q.RAM[1:] {
+		add(r[0], r[0]+r[1], bootinfo.RangeUsable)
+	}
+	slices.SortFunc(ranges, func(a, b bootinfo.Range) int {
+		if a.Base < b.Base {
+			return -1
+		}
+		return 1
+	})
+	i.NumRanges = uint32(copy(i.Ranges[:], ranges))
+	return i
+}

@@ -1,0 +1,219 @@
+package machine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"ringo/internal/kvm"
+	"ringo/internal/pagetable"
+)
+
+// ExitRecord is one exit in a vCPU's history.
+type ExitRecord struct {
+	At     time.Duration // since the vCPUs started
+	Reason kvm.Reason
+	Addr   uint64 // GPA or port
+	Size   int    // bytes of one element
+	Count  int
+	Write  bool
+	Value  uint64 // what was written, or what the monitor answers
+	Code   uint64
+}
+
+// String is one line.
+func (r ExitRecord) String() string {
+	switch r.Reason {
+	case kvm.ReasonIO, kvm.ReasonMMIO:
+		space := "GPA"
+		if r.Reason == kvm.ReasonIO {
+			space = "port"
+		}
+		s := fmt.Sprintf("%12.6f ms  %s %s %s %#x, %d bytes", float64(r.At)/1e6, r.Reason, verb(r.Write), space, r.Addr, r.Size)
+		if r.Count > 1 {
+			s += fmt.Sprintf(" x %d", r.Count)
+		}
+		if r.Write {
+			s += fmt.Sprintf(", value %#x", r.Value)
+		}
+		return s
+	}
+	return fmt.Sprintf("%12.6f ms  %s code %#x", float64(r.At)/1e6, r.Reason, r.Code)
+}
+
+// historySize is how many exits a vCPU remembers.
+const historySize = 64
+
+// history is a vCPU's last exits. Written by its thread; read after that has ended.
+type history struct {
+	ring [historySize]ExitRecord
+	n    uint64
+}
+
+func (h *history) add(start time.Time, x *kvm.Exit) {
+	r := &h.ring[h.n%historySize]
+	h.n++
+	*r = ExitRecord{At: time.Since(start), Reason: x.Reason, Addr: x.Addr, Size: x.Size, Count: x.Count, Write: x.Write, Code: x.Code}
+	if x.Reason == kvm.ReasonIO {
+		r.Addr = uint64(x.Port)
+	}
+	if x.Write {
+		var b [8]byte
+		copy(b[:], x.Data)
+		r.Value = binary.LittleEndian.Uint64(b[:])
+	}
+}
+
+func (h *history) records() []ExitRecord {
+	n := min(h.n, historySize)
+	out := make([]ExitRecord, 0, n)
+	for i := h.n - n; i < h.n; i++ {
+		out = append(out, h.ring[i%historySize])
+	}
+	return out
+}
+
+// CPUState is one vCPU at the time of a report.
+type CPUState struct {
+	ID        int
+	Registers *Registers // nil: KVM would not tell; Err says why
+	Err       error
+	// Code is what lies at PC, at most 64 bytes; nil when PC does not translate.
+	Code []byte
+	// Exits are the last exits, oldest first, of Total.
+	Exits []ExitRecord
+	Total uint64
+}
+
+// FatalExit is a vCPU that cannot go on, with all that a report needs. The machine's memory
+// stays readable until Close.
+type FatalExit struct {
+	VCPU    int
+	Reason  kvm.Reason
+	Err     error
+	Summary string // the exit with its values
+	Code    uint64 // kvm.Exit.Code
+	Addr    uint64 // kvm.Exit.Addr
+	// Instructions are the bytes KVM reported with the exit, if it did.
+	Instructions []byte
+	CPUs         []CPUState
+	Image        Image
+	Memory       *Memory
+}
+
+// Error is one line.
+func (f *FatalExit) Error() string {
+	s := fmt.Sprintf("vCPU %d: %s: %s", f.VCPU, f.Summary, f.Reason.Meaning())
+	if f.Err != nil && f.Err != errUnexpected {
+		s += ": " + f.Err.Error()
+	}
+	return s
+}
+
+// Unwrap gives the cause.
+func (f *FatalExit) Unwrap() error { return f.Err }
+
+// complete reads the state of all vCPUs, whose threads have ended.
+func (f *FatalExit) complete(m *Machine) {
+	f.CPUs, f.Image, f.Memory = m.CPUStates(), m.image, m.mem
+}
+
+// CPUStates reads all vCPUs. Only after Run has returned.
+func (m *Machine) CPUStates() []CPUState {
+	states := make([]CPUState, 0, len(m.cpus))
+	for _, c := range m.cpus {
+		s := CPUState{ID: c.v.ID, Exits: c.history.records(), Total: c.history.n}
+		if s.Registers, s.Err = c.v.Registers(); s.Err == nil {
+			s.Code = m.mem.ReadVirtual(s.Registers, s.Registers.PC(), 64)
+		}
+		states = append(states, s)
+	}
+	return states
+}
+
+// ReadVirtual reads up to n bytes at a GVA through the page tables in force in r. It stops at
+// the first byte that does not translate to RAM.
+func (m *Memory) ReadVirtual(r *Registers, gva uint64, n int) []byte {
+	out := make([]byte, 0, n)
+	for len(out) < n {
+		gpa, ok := m.Translate(r, gva)
+		if !ok {
+			break
+		}
+		page := min(n-len(out), int(0x1000-gva&0xfff))
+		buf := out[len(out) : len(out)+page]
+		got := m.Peek(gpa, buf)
+		out = out[:len(out)+got]
+		if got < page {
+			break
+		}
+		gva += uint64(page)
+	}
+	return out
+}
+
+// Translate is the GPA of a GVA through the page tables in force in r.
+func (m *Memory) Translate(r *Registers, gva uint64) (gpa uint64, ok bool) {
+	w := m.Walk(r, gva)
+	return w.PA, w.Result == pagetable.WalkMapped
+}
+
+// Walk is the way of gva through the page tables in force in r.
+func (m *Memory) Walk(r *Registers, gva uint64) pagetable.Walk {
+	return readWalk(r.Root(gva), gva, func(gpa uint64) (uint64, bool) {
+		var b [8]byte
+		n := m.Peek(gpa, b[:])
+		return binary.LittleEndian.Uint64(b[:]), n == len(b)
+	})
+}
+
+// Report writes the first-version report: the exit, every vCPU's registers, the code at PC,
+// the top of the stack, and the last exits.
+func (f *FatalExit) Report(w io.Writer) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", f.Error())
+	if len(f.Instructions) > 0 {
+		fmt.Fprintf(&b, "instruction bytes from KVM: % x\n", f.Instructions)
+	}
+	WriteStates(&b, f.CPUs, f.Image, f.Memory)
+	_, _ = io.WriteString(w, b.String())
+}
+
+// WriteStates writes what a report says about each vCPU.
+func WriteStates(b *strings.Builder, cpus []CPUState, image Image, mem *Memory) {
+	for _, c := range cpus {
+		fmt.Fprintf(b, "\nvCPU %d\n", c.ID)
+		if c.Registers == nil {
+			fmt.Fprintf(b, "registers not available: %v\n", c.Err)
+			continue
+		}
+		r := c.Registers
+		fmt.Fprintln(b, r)
+		if pc := r.PC(); pc-image.Virt < image.Size {
+			fmt.Fprintf(b, "pc is in the kernel image at link address %#x\n", pc-image.Virt)
+		}
+		if len(c.Code) > 0 {
+			fmt.Fprintf(b, "code at pc: % x\n", c.Code[:min(len(c.Code), 32)])
+		} else {
+			fmt.Fprintf(b, "code at pc: does not translate: %s\n", mem.Walk(r, r.PC()))
+		}
+		stack := mem.ReadVirtual(r, r.SP(), 16*8)
+		if len(stack) < 8 {
+			fmt.Fprintf(b, "stack at sp: does not translate: %s\n", mem.Walk(r, r.SP()))
+		}
+		for i := 0; i+8 <= len(stack); i += 32 {
+			fmt.Fprintf(b, "stack %016x:", r.SP()+uint64(i))
+			for j := i; j < i+32 && j+8 <= len(stack); j += 8 {
+				fmt.Fprintf(b, " %016x", binary.LittleEndian.Uint64(stack[j:]))
+			}
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(b, "page walk of the fault address %#x: %s\n", r.FaultAddress(), mem.Walk(r, r.FaultAddress()))
+		fmt.Fprintf(b, "last %d of %d exits:\n", len(c.Exits), c.Total)
+		for _, e := range c.Exits {
+			fmt.Fprintln(b, e)
+		}
+	}
+}

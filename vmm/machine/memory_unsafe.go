@@ -1,0 +1,87 @@
+package machine
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// mapping is memory that only KVM uses: an address that cannot be indexed by accident.
+type mapping struct {
+	p    unsafe.Pointer
+	size uintptr
+}
+
+const mapFlags = unix.MAP_SHARED | unix.MAP_NORESERVE
+
+func mapView(fd int, offset, size uint64) ([]byte, error) {
+	return unix.Mmap(fd, int64(offset), int(size), unix.PROT_READ|unix.PROT_WRITE, mapFlags)
+}
+
+func mapForKVM(fd int, offset, size uint64) (mapping, error) {
+	p, err := unix.MmapPtr(fd, int64(offset), nil, uintptr(size), unix.PROT_READ|unix.PROT_WRITE, mapFlags)
+	if err != nil {
+		return mapping{}, err
+	}
+	return mapping{p, uintptr(size)}, nil
+}
+
+func (m *mapping) unmap() error {
+	if m.p == nil {
+		return nil
+	}
+	err := unix.MunmapPtr(m.p, m.size)
+	m.p = nil
+	return err
+}
+
+// hva is the address KVM is given.
+func (m mapping) hva() uintptr { return uintptr(m.p) }
+
+// maxWordAttempts bounds WriteUint16 against a guest that stores to the neighbouring half
+// without pause; each attempt fails only if such a store hits it.
+const maxWordAttempts = 1 << 20
+
+// word is the aligned 32-bit word that holds the two bytes at gpa, and their shift in it.
+//
+// Sound because slots start and end on page boundaries and views are page aligned: the
+// word around any RAM byte lies in the same view, aligned. atomic operations need no more.
+func (m *Memory) word(gpa uint64) (*atomic.Uint32, uint, error) {
+	if gpa%2 != 0 {
+		return nil, 0, fmt.Errorf("GPA %#x, atomic access: odd address", gpa)
+	}
+	b, err := m.bytes(gpa&^3, 4)
+	if err != nil {
+		return nil, 0, err
+	}
+	return (*atomic.Uint32)(unsafe.Pointer(unsafe.SliceData(b))), uint(gpa&2) * 8, nil
+}
+
+// ReadUint16 reads two bytes at an even gpa as one sequentially consistent access.
+func (m *Memory) ReadUint16(gpa uint64, src Source) (uint16, error) {
+	w, shift, err := m.word(gpa)
+	if err != nil {
+		return 0, err
+	}
+	m.tell(gpa, 2, false, nil, src)
+	return uint16(w.Load() >> shift), nil
+}
+
+// WriteUint16 writes two bytes at an even gpa as one sequentially consistent access; the
+// other half of the word keeps what the guest stores there at the same time.
+func (m *Memory) WriteUint16(gpa uint64, v uint16, src Source) error {
+	w, shift, err := m.word(gpa)
+	if err != nil {
+		return err
+	}
+	m.tell(gpa, 2, true, []byte{byte(v), byte(v >> 8)}, src)
+	for range maxWordAttempts {
+		old := w.Load()
+		if w.CompareAndSwap(old, old&^(0xffff<<shift)|uint32(v)<<shift) {
+			return nil
+		}
+	}
+	return fmt.Errorf("GPA %#x, atomic access: the guest overwrites it without pause", gpa)
+}

@@ -1,0 +1,199 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/internal/kvm"
+)
+
+// StopKind says why a machine stopped.
+type StopKind int
+
+// Kinds of Stop.
+const (
+	// StopPowerOff: the guest powered off normally.
+	StopPowerOff StopKind = 1 + iota
+	// StopPanic: the guest powered off after a kernel panic.
+	StopPanic
+	// StopCancelled: the context of Run ended.
+	StopCancelled
+	// StopFatal: a vCPU cannot go on; Fatal says why.
+	StopFatal
+)
+
+// Stop is how a machine's run ended.
+type Stop struct {
+	Kind  StopKind
+	Code  uint64     // StopPanic: the power-off code
+	Fatal *FatalExit // StopFatal
+}
+
+// cpu is one vCPU with its thread.
+type cpu struct {
+	m       *Machine
+	v       *archVCPU
+	history history
+}
+
+// Run starts all vCPUs at e and returns when the machine has stopped: by the guest, by a
+// vCPU that cannot go on, or by ctx. No vCPU thread is left then. It can be called once.
+func (m *Machine) Run(ctx context.Context, e Entry) (Stop, error) {
+	if m.running {
+		return Stop{}, errors.New("machine was run before")
+	}
+	m.running, m.image = true, e.Image
+	for _, c := range m.cpus {
+		if err := c.v.SetEntry(e.PC, e.Root, e.Arg, uint64(c.v.ID)); err != nil {
+			return Stop{}, err
+		}
+	}
+	m.start = time.Now()
+	var wg sync.WaitGroup
+	for _, c := range m.cpus {
+		wg.Go(c.loop)
+	}
+	select {
+	case <-ctx.Done():
+		m.halt(Stop{Kind: StopCancelled})
+	case <-m.stopped:
+	}
+	wg.Wait()
+	if m.stop.Fatal != nil {
+		m.stop.Fatal.complete(m)
+	}
+	return m.stop, nil
+}
+
+// halt ends the run; only the first call decides how. Any goroutine.
+func (m *Machine) halt(s Stop) {
+	m.stopOnce.Do(func() {
+		m.stop = s
+		close(m.stopped)
+		for _, c := range m.cpus {
+			c.v.Kick()
+		}
+	})
+}
+
+// PowerOff stops the machine from outside as if the guest had powered off, for a monitor
+// that has all it wants. Callable from any goroutine while Run is under way.
+func (m *Machine) PowerOff() { m.halt(Stop{Kind: StopPowerOff}) }
+
+func (m *Machine) isStopped() bool {
+	select {
+	case <-m.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// loop is the vCPU's thread.
+func (c *cpu) loop() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer c.v.Bind()()
+	x := new(kvm.Exit)
+	for !c.m.isStopped() {
+		err := c.v.Run(x)
+		switch {
+		case errors.Is(err, kvm.ErrInterrupted), errors.Is(err, kvm.ErrKicked):
+			continue
+		case err != nil:
+			c.fatal(x, fmt.Errorf("KVM_RUN: %w", explainErrno(err)))
+			return
+		}
+		c.history.add(c.m.start, x)
+		if err := c.handle(x); err != nil {
+			c.fatal(x, err)
+			return
+		}
+	}
+}
+
+func explainErrno(err error) error {
+	if errors.Is(err, unix.EFAULT) {
+		return fmt.Errorf("%w: the guest touched memory that the monitor's process may not access", err)
+	}
+	return err
+}
+
+// errUnexpected is an exit the monitor has no answer to.
+var errUnexpected = errors.New("unexpected exit")
+
+// handle serves one exit; an error ends the machine.
+func (c *cpu) handle(x *kvm.Exit) error {
+	switch x.Reason {
+	case kvm.ReasonMMIO:
+		return c.dispatch(&c.m.mmio, x.Addr, x.Data, x.Write)
+	case kvm.ReasonIO:
+		return c.io(x)
+	case kvm.ReasonIntr, kvm.ReasonIRQWindow:
+		return nil
+	case kvm.ReasonSystemEvent:
+		switch x.Code {
+		case kvm.SystemShutdown:
+			c.m.powerOff(0)
+			return nil
+		case kvm.SystemReset:
+			c.m.powerOff(1)
+			return nil
+		}
+	case kvm.ReasonUnknown, kvm.ReasonException, kvm.ReasonHypercall, kvm.ReasonDebug, kvm.ReasonHLT,
+		kvm.ReasonShutdown, kvm.ReasonFailEntry, kvm.ReasonInternalError:
+	}
+	return errUnexpected
+}
+
+// io serves a port exit: Count elements of Size bytes at the same port.
+func (c *cpu) io(x *kvm.Exit) error {
+	if x.Size == 0 || len(x.Data) != x.Size*x.Count {
+		return fmt.Errorf("port %#x: %d elements of %d bytes do not fit kvm_run", x.Port, x.Count, x.Size)
+	}
+	for data := x.Data; len(data) > 0; data = data[x.Size:] {
+		if err := c.dispatch(&c.m.pio, uint64(x.Port), data[:x.Size], x.Write); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cpu) dispatch(b *bus, addr uint64, data []byte, write bool) error {
+	err, claimed := b.access(addr, data, write)
+	if err != nil {
+		return err
+	}
+	if !claimed && b.unclaimed.Load() > c.m.cfg.UnclaimedLimit {
+		return fmt.Errorf("%s %s at %#x where no device is, after %d such accesses", b.kind, verb(write), addr, c.m.cfg.UnclaimedLimit)
+	}
+	return nil
+}
+
+func verb(write bool) string {
+	if write {
+		return "write"
+	}
+	return "read"
+}
+
+// fatal records why this vCPU cannot go on and stops the machine.
+func (c *cpu) fatal(x *kvm.Exit, err error) {
+	f := &FatalExit{VCPU: c.v.ID, Err: err, Reason: x.Reason, Summary: x.String(), Code: x.Code, Addr: x.Addr}
+	f.Instructions = append(f.Instructions, x.Instructions...)
+	if x.Reason == kvm.ReasonDebug {
+		f.Summary = describeDebug(x)
+	}
+	c.m.halt(Stop{Kind: StopFatal, Fatal: f})
+}
+
+// Unclaimed is how many accesses went to addresses and ports where no device is.
+func (m *Machine) Unclaimed() (mmio, pio uint64) {
+	return m.mmio.unclaimed.Load(), m.pio.unclaimed.Load()
+}
