@@ -43,7 +43,7 @@ func Open(ctx context.Context, arch string, progress io.Writer) (*Machine, error
 // machineStamp identifies everything a machine is made of.
 func (l layout) machineStamp(arch string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, qemuStamp(), kernelStamp(arch), machineCPUs, memoryMiB(), kernelOptions, virtiofsdArguments(), qemuMachines[arch])
+	fmt.Fprintln(h, qemuStamp(), kernelStamp(arch), machineCPUs, memoryMiB(), kernelCommandLine(arch), virtiofsdArguments(), qemuMachines[arch])
 	agent, err := os.Open(l.agent(arch))
 	if err != nil {
 		return "", err

@@ -15,6 +15,7 @@ const (
 	EnvDir    = "RINGO_HOSTED_DIR"     // instead of <project>/build/hosted
 	EnvRunDir = "RINGO_HOSTED_RUN_DIR" // instead of run/ in that folder: machines of one's own from the same prepared files
 	EnvIdle   = "RINGO_HOSTED_IDLE"    // how long a machine without commands is kept, as a Go duration; "20m" unless set
+	EnvAppend = "RINGO_HOSTED_APPEND"  // more kernel command line, such as initcall_debug
 	EnvMirror = "RINGO_DEBIAN_MIRROR"  // instead of http://deb.debian.org
 )
 

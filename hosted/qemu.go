@@ -82,6 +82,10 @@ const (
 	kernelOptions = "panic=-1 mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1 loglevel=6 tsc=reliable no_timer_check audit=0"
 )
 
+func kernelCommandLine(arch string) string {
+	return strings.TrimSpace("console=" + qemuMachines[arch].console + " " + kernelOptions + " " + os.Getenv(EnvAppend))
+}
+
 // memoryMiB is machineMemory, or less on a computer that has not got twice as much.
 func memoryMiB() int {
 	var info unix.Sysinfo_t
@@ -107,7 +111,7 @@ func qemuArguments(l layout, arch string) []string {
 		"-object", "memory-backend-memfd,id=ram,share=on,size=" + memory + "M",
 		"-kernel", filepath.Join(l.kernel(arch), "vmlinuz"),
 		"-initrd", filepath.Base(l.initramfs(arch)),
-		"-append", "console=" + m.console + " " + kernelOptions,
+		"-append", kernelCommandLine(arch),
 		"-chardev", "file,id=console,path=" + consoleName,
 		"-serial", "chardev:console",
 		"-device", "virtio-serial-pci",

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,6 +41,11 @@ func becomeCommand(request *os.File) wire.Exit {
 	if err := json.NewDecoder(request).Decode(&start); err != nil {
 		return wire.Exit{Kind: wire.StartFailed, Error: fmt.Sprintf("decode the command: %v", err)}
 	}
+	cache, err := os.Open(execCache)
+	if err != nil {
+		return wire.Exit{Kind: wire.StartFailed, Error: err.Error()}
+	}
+	defer cache.Close()
 	if err := buildRoot(start.Shares); err != nil {
 		return wire.Exit{Kind: wire.StartFailed, Error: err.Error()}
 	}
@@ -48,9 +54,22 @@ func becomeCommand(request *os.File) wire.Exit {
 	}
 	path, err := lookPath(start.Argv[0], start.Env)
 	if err == nil {
+		if err := cacheProgram(cache, path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			logToConsole(err)
+		}
 		err = syscall.Exec(path, start.Argv, start.Env)
 	}
 	return execFailure(start.Argv[0], path, err)
+}
+
+// logToConsole says what slowed a command down without stopping it. Its standard error is not ours.
+func logToConsole(err error) {
+	console, openErr := os.OpenFile("/dev/console", os.O_WRONLY|unix.O_NOCTTY, 0)
+	if openErr != nil {
+		return
+	}
+	defer console.Close()
+	fmt.Fprintf(console, "hosted-agent: program runs uncached: %v\n", err)
 }
 
 func execFailure(name, path string, err error) wire.Exit {
