@@ -1,6 +1,10 @@
 package vfs
 
-import "golang.org/x/sys/unix"
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
 
 // Buffer is the memory that one read or write transfers to or from: user memory behind a task's address space, or kernel memory.
 //
@@ -71,4 +75,18 @@ type UserMemory interface {
 	CopyInUser(addr uint64, dst []byte) error
 	// CopyOutUser writes src to the user address addr.
 	CopyOutUser(addr uint64, src []byte) error
+}
+
+// PutInt32 writes a C int to user memory.
+func PutInt32(c UserMemory, addr uint64, v int32) error {
+	var b [4]byte
+	binary.LittleEndian.PutUint32(b[:], uint32(v))
+	return c.CopyOutUser(addr, b[:])
+}
+
+// GetInt32 reads a C int from user memory.
+func GetInt32(c UserMemory, addr uint64) (int32, error) {
+	var b [4]byte
+	err := c.CopyInUser(addr, b[:])
+	return int32(binary.LittleEndian.Uint32(b[:])), err
 }

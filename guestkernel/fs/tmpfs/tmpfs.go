@@ -1,0 +1,232 @@
+// Package tmpfs is a filesystem in memory (tmpfs(5)). It is the root filesystem, /tmp, /dev (through devtmpfs) and the home of memfds.
+package tmpfs
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/fs/pagecache"
+	"ringo/guestkernel/fs/pipefs"
+	"ringo/guestkernel/vfs"
+)
+
+// Options are what a tmpfs is made with.
+type Options struct {
+	Frames  vfs.Frames
+	Devices *vfs.Devices // what device nodes open; nil: none can be opened
+	Pages   int64        // size limit in pages; 0: none
+	Inodes  int64        // limit of inodes; 0: none
+	Mode    uint32       // permissions of the root directory; 0 is 01777
+	UID     uint32
+	GID     uint32
+	Type    string // name in /proc/mounts; "" is tmpfs
+}
+
+// FS is one tmpfs instance.
+type FS struct {
+	options Options
+	dev     uint64
+	root    *directory
+
+	lastIno atomic.Uint64
+	pages   atomic.Int64 // in use
+	inodes  atomic.Int64 // in use
+}
+
+// New answers the superblock of a new, empty tmpfs.
+func New(o Options) *vfs.Superblock {
+	if o.Mode == 0 {
+		o.Mode = 0o1777
+	}
+	if o.Type == "" {
+		o.Type = "tmpfs"
+	}
+	fs := &FS{options: o, dev: vfs.NewDev()}
+	fs.inodes.Store(1)
+	fs.root = &directory{fs: fs, entries: make(map[string]*entry)}
+	fs.root.Init(fs.dev, fs.lastIno.Add(1), unix.S_IFDIR|o.Mode&0o7777, o.UID, o.GID)
+	return vfs.NewSuperblock(fs, fs.dev, false)
+}
+
+// Type implements vfs.Filesystem.
+func (fs *FS) Type() string { return fs.options.Type }
+
+// Root implements vfs.Filesystem.
+func (fs *FS) Root() vfs.Inode { return fs.root }
+
+// Statfs implements vfs.Filesystem. Without limits the sizes are 0, as in Linux.
+func (fs *FS) Statfs() vfs.Statfs {
+	s := vfs.Statfs{Magic: unix.TMPFS_MAGIC, Bsize: vfs.PageSize, Fsid: fs.dev}
+	if n := fs.options.Pages; n > 0 {
+		s.Blocks = uint64(n)
+		s.Bfree = uint64(max(0, n-fs.pages.Load()))
+	}
+	if n := fs.options.Inodes; n > 0 {
+		s.Files = uint64(n)
+		s.Ffree = uint64(max(0, n-fs.inodes.Load()))
+	}
+	return s
+}
+
+// Charge implements pagecache.Budget.
+func (fs *FS) Charge(n int) error {
+	used := fs.pages.Add(int64(n))
+	if limit := fs.options.Pages; limit > 0 && used > limit {
+		fs.pages.Add(int64(-n))
+		return unix.ENOSPC
+	}
+	return nil
+}
+
+// Uncharge implements pagecache.Budget.
+func (fs *FS) Uncharge(n int) { fs.pages.Add(int64(-n)) }
+
+// newInode takes an inode number.
+func (fs *FS) newInode() (uint64, error) {
+	if used := fs.inodes.Add(1); fs.options.Inodes > 0 && used > fs.options.Inodes {
+		fs.inodes.Add(-1)
+		return 0, unix.ENOSPC
+	}
+	return fs.lastIno.Add(1), nil
+}
+
+// file is a regular file.
+type file struct {
+	vfs.Attrs
+	vfs.NotDirectory
+	fs       *FS
+	contents *pagecache.Contents
+}
+
+// Size implements vfs.Inode.
+func (f *file) Size() (int64, int64) { return f.contents.Size(), f.contents.Blocks() }
+
+// Open implements vfs.Inode: the inode is its own File.
+func (f *file) Open(vfs.Caller, *vfs.Description) (vfs.File, error) { return openFile{f: f}, nil }
+
+// Truncate implements vfs.Inode.
+func (f *file) Truncate(_ vfs.Caller, size int64) error { return f.contents.Truncate(size) }
+
+// Destroy implements vfs.Inode.
+func (f *file) Destroy() {
+	f.contents.Free()
+	f.fs.inodes.Add(-1)
+}
+
+// openFile are the operations of an open regular file.
+type openFile struct {
+	vfs.SeekableFile
+	f *file
+}
+
+// Read implements vfs.File.
+func (o openFile) Read(_ vfs.Caller, d *vfs.Description, dst vfs.Buffer, pos *int64) (int, error) {
+	n, err := o.f.contents.Read(dst, *pos)
+	*pos += int64(n)
+	if d.Flags()&unix.O_NOATIME == 0 {
+		o.f.Accessed()
+	}
+	return n, err
+}
+
+// Write implements vfs.File.
+func (o openFile) Write(c vfs.Caller, d *vfs.Description, src vfs.Buffer, pos *int64) (int, error) {
+	if src.Len() == 0 {
+		return 0, nil
+	}
+	limit := c.Rlimit(unix.RLIMIT_FSIZE)
+	n, err := o.f.contents.Write(src, pos, d.Flags()&unix.O_APPEND != 0, limit)
+	if n > 0 {
+		o.f.Written(c)
+	}
+	if err == unix.EFBIG && uint64(*pos) >= limit {
+		c.Signal(unix.SIGXFSZ)
+	}
+	return n, err
+}
+
+// Seek implements vfs.File, with holes.
+func (o openFile) Seek(c vfs.Caller, d *vfs.Description, pos, offset int64, whence int) (int64, error) {
+	if whence == unix.SEEK_DATA || whence == unix.SEEK_HOLE {
+		return o.f.contents.SeekData(offset, whence == unix.SEEK_HOLE)
+	}
+	return vfs.SeekIn(o.f.contents.Size(), pos, offset, whence)
+}
+
+// Mappable implements vfs.File.
+func (o openFile) Mappable(vfs.Caller, *vfs.Description) (vfs.Mappable, error) {
+	return o.f.contents, nil
+}
+
+// Allocate implements vfs.File.
+func (o openFile) Allocate(c vfs.Caller, _ *vfs.Description, mode uint32, offset, length int64) error {
+	keep := mode&unix.FALLOC_FL_KEEP_SIZE != 0
+	switch mode &^ unix.FALLOC_FL_KEEP_SIZE {
+	case 0:
+		if limit := c.Rlimit(unix.RLIMIT_FSIZE); !keep && offset+length > o.f.contents.Size() && uint64(offset+length) > limit {
+			c.Signal(unix.SIGXFSZ)
+			return unix.EFBIG
+		}
+		if err := o.f.contents.Allocate(offset, length, !keep); err != nil {
+			return err
+		}
+	case unix.FALLOC_FL_PUNCH_HOLE:
+		o.f.contents.PunchHole(offset, length)
+	default:
+		return unix.EOPNOTSUPP
+	}
+	o.f.Written(c)
+	return nil
+}
+
+// symlink is a symbolic link.
+type symlink struct {
+	vfs.Attrs
+	vfs.NotDirectory
+	fs     *FS
+	target string
+}
+
+// Size implements vfs.Inode.
+func (s *symlink) Size() (int64, int64) { return int64(len(s.target)), 0 }
+
+// Readlink implements vfs.Inode.
+func (s *symlink) Readlink(vfs.Caller) (string, error) { return s.target, nil }
+
+// Destroy implements vfs.Inode.
+func (s *symlink) Destroy() { s.fs.inodes.Add(-1) }
+
+// node is a device node or socket.
+type node struct {
+	vfs.Attrs
+	vfs.NotDirectory
+	fs *FS
+}
+
+// Open implements vfs.Inode.
+func (n *node) Open(c vfs.Caller, d *vfs.Description) (vfs.File, error) {
+	return n.fs.options.Devices.Open(c, d, n.Type(), n.Rdev)
+}
+
+// Destroy implements vfs.Inode.
+func (n *node) Destroy() { n.fs.inodes.Add(-1) }
+
+// fifo is a named pipe.
+type fifo struct {
+	vfs.Attrs
+	vfs.NotDirectory
+	fs   *FS
+	once sync.Once
+	pipe *pipefs.Pipe
+}
+
+// Open implements vfs.Inode.
+func (f *fifo) Open(_ vfs.Caller, d *vfs.Description) (vfs.File, error) {
+	f.once.Do(func() { f.pipe = pipefs.NewPipe() })
+	return f.pipe.OpenNamed(d)
+}
+
+// Destroy implements vfs.Inode.
+func (f *fifo) Destroy() { f.fs.inodes.Add(-1) }
