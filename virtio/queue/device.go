@@ -103,10 +103,11 @@ func (d *Device) Next(c *Chain) (bool, error) {
 			return false, err
 		}
 	}
-	head, err := d.mem.ReadUint16(d.cfg.Avail+AvailEntry(d.nextAvail&(d.cfg.Size-1)), d.source())
-	if err != nil {
+	var entry [availEntry]byte // an honest driver does not touch it any more
+	if err := d.mem.ReadAt(d.cfg.Avail+AvailEntry(d.nextAvail&(d.cfg.Size-1)), entry[:], d.source()); err != nil {
 		return false, d.fail("avail ring entry %d: %w", d.nextAvail, err)
 	}
+	head := binary.LittleEndian.Uint16(entry[:])
 	if head >= d.cfg.Size {
 		return false, d.fail("avail ring entry %d names descriptor %d of %d", d.nextAvail, head, d.cfg.Size)
 	}

@@ -169,7 +169,11 @@ func (l *link) sendLocked(p []byte, whole bool) int {
 	for n < len(p) {
 		if l.open < 0 {
 			if len(l.idle) == 0 {
-				break
+				// Ask for an interrupt first and look again: what the device
+				// consumed until then is announced to nobody.
+				if l.settleLocked(); len(l.idle) == 0 {
+					return n
+				}
 			}
 			last := len(l.idle) - 1
 			l.open, l.openLen = l.idle[last], 0
