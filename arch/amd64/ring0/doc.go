@@ -69,6 +69,8 @@
 //	            func PublishArea(index int, va uint64)         // in Boot: CPU may leave the boot tables
 //	            func HWCap() uint64             // AT_HWCAP for the runtime, 0: none
 //	memory.go   func SetKernelRoot(root uint64); func LoadRoot(root uint64); func Root() uint64 // this CPU's
+//	            func RootOf(cpu int) uint64     // any CPU's
+//	            func SyncCode(va, size uint64)  // any: I-cache
 //	            func FlushRange(va, size uint64) // TLB; const TLBBroadcast: reaches all CPUs by itself
 //	            func TableBarrier()             // after new page-table entries (arm64 DSB/ISB; amd64 nothing)
 //	            func KernelVirtToPhys(va) (pa uint64, ok bool) // hardware walk for reports

@@ -1,6 +1,9 @@
 package ring0
 
-import "unsafe"
+import (
+	"sync/atomic"
+	"unsafe"
+)
 
 // Regs are the user's general registers.
 type Regs struct {
@@ -133,4 +136,34 @@ func (c *UserContext) SetVectorState(b []byte) bool { return sanitizeVector(c.ve
 
 // Interrupt makes RunUser of this context return (or not enter user mode at all) with
 // EventInterrupt. It reports which CPU has to be sent an IPI, or -1. Any goroutine.
-func (c *UserContext) Interrupt() (cpu int) { return interruptUser(c) }
+func (c *UserContext) Interrupt() (cpu int) {
+	atomic.StoreUint32(&c.kick, 1) // an XCHG: ordered before the load
+	return int(atomic.LoadUint32(&c.cpu)) - 1
+}
+
+// RunUser runs user mode until it traps. Any goroutine; one at a time for a context. See the
+// package comment.
+func RunUser(c *UserContext) Event {
+	enterUser(c)
+	atomic.StoreUint32(&c.kick, 0)
+	e := c.event
+	e.User = true
+	switch {
+	case e.Vector == vectorSyscall:
+		e.Kind = EventSyscall
+	case e.Vector >= 32:
+		e.Kind = EventInterrupt
+	default:
+		e.classify(c.regs.IP)
+	}
+	return e
+}
+
+// InitUserContext makes a zeroed page of 4096 bytes outside the Go heap a context: all registers zero,
+// vector state initial, kernel root.
+func InitUserContext(page uintptr) *UserContext {
+	c := (*UserContext)(pointer(uint64(page)))
+	c.root = kernelRoot
+	c.Reset(0, 0)
+	return c
+}
