@@ -1,0 +1,33 @@
+package ring0
+
+import "ringo/internal/bootinfo"
+
+// PSCI functions (Arm DEN0022, 5.1), 32-bit calling convention.
+const (
+	psciSystemOff   = 0x8400_0008
+	psciSystemReset = 0x8400_0009
+
+	uartDefault = 0x8000_0000_0000 + 0x0900_0000 // PL011, data register at offset 0
+)
+
+var uart uint64 = uartDefault
+
+// ConsoleWrite writes n bytes at p to the early console, one register write a byte. The
+// monitor's transmitter is always ready. Callers serialise.
+func ConsoleWrite(p uintptr, n int) {
+	for i := range n {
+		MMIOWrite32(uart, uint32(*(*byte)(pointer(uint64(p) + uint64(i)))))
+	}
+}
+
+// PowerOff ends the machine with a code of package bootinfo. It does not return.
+func PowerOff(code int) {
+	function := uint64(psciSystemReset)
+	if code == bootinfo.PowerOffNormal {
+		function = psciSystemOff
+	}
+	for {
+		hypercall(function)
+		waitForInterrupt()
+	}
+}

@@ -1,0 +1,42 @@
+package ring0
+
+// TLBBroadcast says whether FlushRange reaches all CPUs by itself. It does here: no IPI is needed.
+const TLBBroadcast = true
+
+// SetKernelRoot sets the root page table (GPA) that CPUs load when they leave the boot tables.
+func SetKernelRoot(root uint64) { kernelRoot = root }
+
+// KernelRoot is that root.
+func KernelRoot() uint64 { return kernelRoot }
+
+// LoadRoot switches this CPU to another address space.
+func LoadRoot(root uint64) {
+	currentCPU().root = root
+	loadRoot(root)
+}
+
+// Root is the root that this CPU has loaded.
+func Root() uint64 { return currentCPU().root }
+
+// FlushRange removes translations of [va, va+size) from the TLBs of all CPUs, global ones included,
+// and returns when none is in use any more. A long range empties the TLBs instead.
+func FlushRange(va, size uint64) {
+	const few = 64
+	if size <= few*pageSize {
+		first := va / pageSize
+		invalidatePages(first, (va+size+pageSize-1)/pageSize-first)
+		return
+	}
+	invalidateAll()
+}
+
+// TableBarrier makes new page-table entries visible to the table walkers.
+func TableBarrier() { syncTables() }
+
+// SyncCode makes instructions just written to [va, va+size) visible to instruction fetch of
+// all CPUs, at whatever addresses they are mapped. va is in the direct map.
+func SyncCode(va, size uint64) {
+	const minLineMask = 0xf // CTR_EL0.DminLine: log2 of the words in the smallest line
+	line := uint64(4) << (cacheType() >> 16 & minLineMask)
+	cleanLines(va&^(line-1), va+size, line)
+}

@@ -1,0 +1,170 @@
+package ring0
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// Regs are the user's general registers. The first part has Frame's layout.
+type Regs struct {
+	X      [31]uint64
+	SP     uint64
+	PC     uint64
+	PState uint64
+	TLS    uint64 // TPIDR_EL0
+	OrigX0 uint64 // x0 at the system call
+	Nr     uint64 // system call number (x8); ^0 after anything but a system call
+}
+
+// EventKind is why RunUser returned.
+type EventKind uint32
+
+// Kinds of Event.
+const (
+	EventInterrupt EventKind = iota // an interrupt or a kick: run again, after a look at what is pending
+	EventSyscall                    // ctx.Syscall says which
+	EventPageFault                  // Addr, Access, Present
+	EventException                  // any other exception: Event.Signal says what Linux makes of it
+)
+
+// Access is what a faulting instruction wanted.
+type Access uint32
+
+// Kinds of Access.
+const (
+	AccessRead Access = iota
+	AccessWrite
+	AccessExec
+)
+
+// Event is why user mode (RunUser) or kernel Go code (Handlers.Exception) stopped.
+type Event struct {
+	Kind    EventKind
+	Access  Access
+	Vector  uint32 // amd64: exception vector; arm64: ESR exception class
+	Present bool   // page fault: the page is there, the protection forbids the access
+	User    bool   // came from user mode
+	Code    uint64 // amd64: error code; arm64: ESR
+	Addr    uint64 // page fault, alignment: the address (GVA); other exceptions: the instruction
+}
+
+// UserContext is the state of one user thread while it is not in user mode. It lives in a
+// frame of its own outside the Go heap (nucleus.NewUserContext), one page.
+//
+// Only the goroutine that calls RunUser on it may touch it, except Interrupt.
+type UserContext struct {
+	regs Regs
+
+	root     uint64 // page table root, GPA
+	kick     uint32 // Interrupt was called; taken back by RunUser
+	cpu      uint32 // 1 + number of the CPU that is in user mode with it, 0: none
+	syndrome uint64 // ESR_EL1 of the trap that ended user mode, or syndromeInterrupt
+	fault    uint64 // FAR_EL1
+	_        [userVectorOffset - unsafe.Sizeof(Regs{}) - 32]byte
+
+	vector [userContextSize - userVectorOffset]byte // struct user_fpsimd_state
+}
+
+const (
+	userVectorOffset = 512
+	userContextSize  = 4096
+
+	// syndromeInterrupt is not an ESR: bits 63 to 57 of the register are zero.
+	syndromeInterrupt = 1 << 63
+)
+
+// Regs are the general registers, to read or change between two RunUser calls.
+func (c *UserContext) Regs() *Regs { return &c.regs }
+
+// Syscall is the number and the arguments of the system call that ended RunUser.
+func (c *UserContext) Syscall() (nr uint64, args [6]uint64) {
+	r := &c.regs
+	return r.Nr, [6]uint64{r.OrigX0, r.X[1], r.X[2], r.X[3], r.X[4], r.X[5]}
+}
+
+// SetReturn sets a system call's result: a value or a negated errno.
+func (c *UserContext) SetReturn(v int64) { c.regs.X[0] = uint64(v) }
+
+// Return is what SetReturn set.
+func (c *UserContext) Return() int64 { return int64(c.regs.X[0]) }
+
+// RestartSyscall makes the user execute the same system call again.
+func (c *UserContext) RestartSyscall() {
+	c.regs.X[0] = c.regs.OrigX0
+	c.regs.PC -= 4
+}
+
+// PC is the user's instruction pointer.
+func (c *UserContext) PC() uint64 { return c.regs.PC }
+
+// SetPC sets it. An address outside user space ends the next RunUser with EventPageFault.
+func (c *UserContext) SetPC(v uint64) { c.regs.PC = v }
+
+// SP is the user's stack pointer.
+func (c *UserContext) SP() uint64 { return c.regs.SP }
+
+// SetSP sets it.
+func (c *UserContext) SetSP(v uint64) { c.regs.SP = v }
+
+// TLS is the user's thread pointer: TPIDR_EL0.
+func (c *UserContext) TLS() uint64 { return c.regs.TLS }
+
+// SetTLS sets it.
+func (c *UserContext) SetTLS(v uint64) { c.regs.TLS = v }
+
+// SetRoot sets the page table root (GPA) that RunUser loads.
+func (c *UserContext) SetRoot(phys uint64) { c.root = phys }
+
+// Root is the page table root.
+func (c *UserContext) Root() uint64 { return c.root }
+
+// Reset is execve(2)'s: all registers zero, vector state initial, except entry point and stack.
+func (c *UserContext) Reset(entry, sp uint64) {
+	c.regs = Regs{PC: entry, SP: sp, PState: pstateEL0t, Nr: ^uint64(0)}
+	clear(c.vector[:])
+}
+
+// CopyFrom is fork(2)'s: registers, TLS and vector state of another context, not its root.
+func (c *UserContext) CopyFrom(o *UserContext) {
+	c.regs = o.regs
+	copy(c.vector[:vectorSize], o.vector[:vectorSize])
+}
+
+// VectorState is q0 to q31, FPSR and FPCR as struct user_fpsimd_state has them, VectorSize bytes.
+func (c *UserContext) VectorState() []byte { return c.vector[:vectorSize] }
+
+// SetVectorState loads state that a user may have forged. It reports false, and changes
+// nothing, when b is too short for all registers.
+func (c *UserContext) SetVectorState(b []byte) bool {
+	if len(b) < vectorState {
+		return false
+	}
+	copy(c.vector[:vectorState], b)
+	return true
+}
+
+// Interrupt makes RunUser of this context return (or not enter user mode at all) with
+// EventInterrupt. It reports which CPU has to be sent an IPI, or -1. Any goroutine.
+func (c *UserContext) Interrupt() (cpu int) {
+	atomic.StoreUint32(&c.kick, 1)
+	return int(atomic.LoadUint32(&c.cpu)) - 1
+}
+
+// RunUser enters user mode with c and returns when user mode stops. The goroutine's thread may
+// be preempted meanwhile and come back on another CPU.
+func RunUser(c *UserContext) Event {
+	c.regs.PState &= pstateUserMask
+	c.regs.Nr = ^uint64(0)
+	if !enterUser(c) || c.syndrome == syndromeInterrupt {
+		// The caller looks at what is pending after this return, so a kick up to here is served.
+		atomic.StoreUint32(&c.kick, 0)
+		return Event{Kind: EventInterrupt, User: true, Addr: c.regs.PC}
+	}
+	e := classify(c.syndrome, c.fault, c.regs.PC)
+	e.User = true
+	if e.Kind == EventSyscall {
+		c.regs.OrigX0 = c.regs.X[0]
+		c.regs.Nr = c.regs.X[8]
+	}
+	return e
+}
