@@ -32,6 +32,9 @@ func enableCPUInterface()
 func affinity() uint64
 func features() uint64
 func instructionSet() (isar0, isar1, pfr0 uint64)
+func systemRegisters() (esr, far, sctlr uint64)
+func signalReturn()
+func signalReturnAddress() uint64
 func setPAN()
 func loadRoot(phys uint64)
 func readRoot() uint64

@@ -34,6 +34,7 @@ type cpu struct {
 	user   uint64 // *UserContext while in user mode
 	userSP uint64 // stack pointer and address with which enterUser returns
 	userPC uint64
+	userG  uint64 // g of the goroutine that is in enterUser
 	root   uint64 // TTBR0_EL1
 	stack  uint64 // top of the nucleus stack: SP_EL1
 	fatal  uint64 // top of the stack for Handlers.Fatal

@@ -157,6 +157,29 @@ TEXT ·setPAN(SB), NOSPLIT|NOFRAME, $0-0
 	WORD	$0xd500419f // MSR PAN, #1
 	RET
 
+// func systemRegisters() (esr, far, sctlr uint64)
+TEXT ·systemRegisters(SB), NOSPLIT|NOFRAME, $0-24
+	MRS	ESR_EL1, R0
+	MOVD	R0, esr+0(FP)
+	MRS	FAR_EL1, R0
+	MOVD	R0, far+8(FP)
+	MRS	SCTLR_EL1, R0
+	MOVD	R0, sctlr+16(FP)
+	RET
+
+// func signalReturn()
+// Where a signal handler of the runtime returns: rt_sigreturn(2).
+TEXT ·signalReturn(SB), NOSPLIT|NOFRAME, $0
+	MOVD	$139, R8
+	SVC
+	UNDEF
+
+// func signalReturnAddress() uint64
+TEXT ·signalReturnAddress(SB), NOSPLIT|NOFRAME, $0-8
+	MOVD	$·signalReturn(SB), R0
+	MOVD	R0, ret+0(FP)
+	RET
+
 // func loadRoot(phys uint64)
 // Writes TTBR0_EL1 and drops the non-global translations of this CPU.
 TEXT ·loadRoot(SB), NOSPLIT|NOFRAME, $0-8

@@ -1,5 +1,7 @@
 package ring0
 
+import "sync/atomic"
+
 // TLBBroadcast says whether FlushRange reaches all CPUs by itself. It does here: no IPI is needed.
 const TLBBroadcast = true
 
@@ -11,12 +13,22 @@ func KernelRoot() uint64 { return kernelRoot }
 
 // LoadRoot switches this CPU to another address space.
 func LoadRoot(root uint64) {
-	currentCPU().root = root
+	atomic.StoreUint64(&currentCPU().root, root)
 	loadRoot(root)
 }
 
 // Root is the root that this CPU has loaded.
 func Root() uint64 { return currentCPU().root }
+
+// RootOf is the root that a CPU has loaded or is about to load: it stores its next root before
+// it loads it. Any CPU.
+func RootOf(index int) uint64 {
+	a := atomic.LoadUint64(&areas[index])
+	if a == 0 {
+		return 0
+	}
+	return atomic.LoadUint64(&(*cpu)(pointer(a)).root)
+}
 
 // FlushRange removes translations of [va, va+size) from the TLBs of all CPUs, global ones included,
 // and returns when none is in use any more. A long range empties the TLBs instead.

@@ -3,10 +3,10 @@ package ring0
 // Frame is the general register state of interrupted or calling code. The entry code stores
 // x0 to x30 at 8*n, whatever the field names; TestLayout pins that.
 type Frame struct {
-	X      [31]uint64
-	SP     uint64
-	PC     uint64
-	PState uint64
+	X    [31]uint64
+	SP   uint64
+	ELR  uint64 // where it was, or goes on
+	SPSR uint64 // PSTATE there
 }
 
 // How a thread is resumed.
@@ -36,7 +36,7 @@ func (c *Context) Arg(i int) uint64 { return c.Frame.X[uint(i)&7] }
 func (c *Context) SetResult(v int64) { c.Frame.X[0] = uint64(v) }
 
 // PC is where the thread is.
-func (c *Context) PC() uint64 { return c.Frame.PC }
+func (c *Context) PC() uint64 { return c.Frame.ELR }
 
 // SP is the stack pointer.
 func (c *Context) SP() uint64 { return c.Frame.SP }
@@ -47,7 +47,7 @@ func (c *Context) FramePointer() uint64 { return c.Frame.X[29] }
 // InitRuntime prepares thread 0: it will enter the Go runtime's own entry point with the
 // argument block (argc, argv, envp, auxv) at sp.
 func (c *Context) InitRuntime(sp uint64) {
-	c.Frame = Frame{PC: runtimeEntry(), SP: sp, PState: pstateKernel}
+	c.Frame = Frame{ELR: runtimeEntry(), SP: sp, SPSR: pstateKernel}
 	c.Resume = resumeCall
 }
 

@@ -48,7 +48,7 @@ func trapSyscall(t *Context) { handlers.Syscall(t) }
 
 func exception(t *Context, esr, far uint64) {
 	e := &currentCPU().event
-	*e = classify(esr, far, t.Frame.PC)
+	*e = classify(esr, far, t.Frame.ELR)
 	handlers.Exception(t, e)
 }
 
@@ -56,8 +56,8 @@ func interrupt(t *Context) { handlers.Interrupt(t, acknowledge()) }
 
 func fatal(f *Frame, esr, far uint64) {
 	e := &currentCPU().event
-	*e = classify(esr, far, f.PC)
-	e.User = f.PState&0xf == pstateEL0t
+	*e = classify(esr, far, f.ELR)
+	e.User = f.SPSR&0xf == pstateEL0t
 	handlers.Fatal(f, e)
 }
 

@@ -168,3 +168,12 @@ func RunUser(c *UserContext) Event {
 	}
 	return e
 }
+
+// InitUserContext makes a zeroed page of 4096 bytes outside the Go heap a context: all registers zero,
+// vector state initial, kernel root.
+func InitUserContext(page uintptr) *UserContext {
+	c := (*UserContext)(pointer(uint64(page)))
+	c.root = kernelRoot
+	c.Reset(0, 0)
+	return c
+}

@@ -28,14 +28,16 @@ TEXT ·enterUser(SB), NOSPLIT, $32-9
 	MOVD	R2, cpu_userSP(R1)
 	MOVD	R3, cpu_userPC(R1)
 	MOVD	R0, cpu_user(R1)
+	MOVD	g, cpu_userG(R1)
 
 	// The address space, if it is another one. All user mappings carry ASID 0: drop them.
+	// RootOf relies on the store being visible before the load.
 	MOVD	UserContext_root(R0), R2
 	MOVD	cpu_root(R1), R3
 	CMP	R2, R3
 	BEQ	loaded
 	MOVD	R2, cpu_root(R1)
-	DSB	$10
+	DSB	$11
 	MSR	R2, TTBR0_EL1
 	ISB	$15
 	TLBI	ASIDE1, ZR
@@ -127,10 +129,13 @@ TEXT ·userIRQ(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVD	cpu_userPC(R1), R3
 	MOVD	$const_pstateKernel, R4
 	MOVD	R2, Frame_SP(R18_PLATFORM)
-	MOVD	R3, Frame_PC(R18_PLATFORM)
-	MOVD	R4, Frame_PState(R18_PLATFORM)
+	MOVD	R3, Frame_ELR(R18_PLATFORM)
+	MOVD	R4, Frame_SPSR(R18_PLATFORM)
 	MOVD	ZR, Context_Resume(R18_PLATFORM)
-	MOVD	ZR, 232(R18_PLATFORM) // x29: no frame pointer chain into user memory
+	MOVD	cpu_userG(R1), R3
+	MOVD	R3, 224(R18_PLATFORM) // x28: a signal handler of the runtime wants its g
+	SUB	$8, R2
+	MOVD	R2, 232(R18_PLATFORM) // x29: enterUser's own frame
 	ADD	$cpu_fakeG, R1, g
 	END_FRAMES
 	SUB	$32, RSP

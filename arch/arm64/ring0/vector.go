@@ -15,3 +15,10 @@ func VectorSize() int { return vectorSize }
 func InitVector(area uintptr) {
 	clear(unsafe.Slice((*byte)(pointer(uint64(area))), vectorSize))
 }
+
+// vectorRegisters is a save area by fields.
+type vectorRegisters struct {
+	q          [512]byte
+	fpsr, fpcr uint32
+	_          uint64
+}
