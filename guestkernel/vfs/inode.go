@@ -156,6 +156,14 @@ func (a *Attrs) Accessed() {
 
 func newer(a, b unix.Timespec) bool { return a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec > b.Nsec }
 
+// SetOwner sets permissions, uid and gid without any check or change of times, as an archive recorded them.
+func (a *Attrs) SetOwner(perm, uid, gid uint32) {
+	a.mu.Lock()
+	a.mode = a.mode&unix.S_IFMT | perm&0o7777
+	a.uid, a.gid = uid, gid
+	a.mu.Unlock()
+}
+
 // SetTimes sets the times as an archive recorded them.
 func (a *Attrs) SetTimes(atime, mtime unix.Timespec) {
 	a.mu.Lock()

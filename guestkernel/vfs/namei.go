@@ -73,6 +73,13 @@ func enter(c Caller, at At, path string, directory bool, make func(dir *Dentry, 
 	return err
 }
 
+// MakeEntry makes an entry with an operation that only some filesystems have; path must not exist.
+func MakeEntry(c Caller, at At, path string, make func(dir Inode, name string) (Inode, error)) error {
+	return enter(c, at, path, false, func(dir *Dentry, _ *Mount, name string) (Inode, error) {
+		return make(dir.inode, name)
+	})
+}
+
 // Mkdir is mkdirat(2).
 func Mkdir(c Caller, at At, path string, mode uint32) error {
 	return enter(c, at, path, true, func(dir *Dentry, _ *Mount, name string) (Inode, error) {
