@@ -133,7 +133,7 @@ func newSupervisor(l layout, arch string) (*supervisor, net.Listener, error) {
 		}
 	}
 	syscall.Umask(0o077)
-	listener, err := net.Listen("unix", socketName)
+	listener, err := listenHere(socketName)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -141,6 +141,9 @@ func newSupervisor(l layout, arch string) (*supervisor, net.Listener, error) {
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s, listener, nil
 }
+
+// listenHere makes a socket in the working folder; clients reach it through [dialSocket].
+func listenHere(name string) (net.Listener, error) { return net.Listen("unix", name) }
 
 func idleLimit() (time.Duration, error) {
 	text := os.Getenv(EnvIdle)
