@@ -2,16 +2,18 @@
 package main
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strconv"
-	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
+	"ringo/hosted"
+	"ringo/hosted/cli"
 	"ringo/internal/bootinfo"
 )
 
@@ -22,32 +24,53 @@ const (
 	statusFailure = 125 // the monitor or the kernel failed
 )
 
-type cli struct {
-	Run runCommand `cmd:"" help:"Boot a guest and run a program in it."`
+type commands struct {
+	Run    runCommand   `cmd:"" help:"Boot a guest and run a program in it."`
+	Hosted cli.Commands `cmd:"" help:"The KVM host in QEMU for machines whose own /dev/kvm will not do."`
 }
+
+// heapTarget keeps the monitor's own memory small beside the guest's: a soft limit at which
+// the collector works harder.
+const heapTarget = 12 << 20
 
 func main() {
-	os.Exit(run(os.Args[1:]))
+	started := time.Now()
+	hosted.MaybeServe()
+	debug.SetMemoryLimit(heapTarget)
+	os.Exit(run(os.Args[1:], started))
 }
 
-func run(args []string) int {
-	var c cli
-	parser, err := kong.New(&c, kong.Name("vmm"), kong.Description("Boots the Ringo kernel and runs Linux programs in it."), kong.Vars{"arch": runtime.GOARCH, "maxcpus": strconv.Itoa(bootinfo.MaxCPUs)})
+func run(args []string, started time.Time) int {
+	c := commands{Run: runCommand{started: started}}
+	parser, err := kong.New(&c, kong.Name("vmm"),
+		kong.Description("Boots the Ringo kernel, a Linux-compatible kernel in Go, and runs programs in it."),
+		kong.Vars{"arch": runtime.GOARCH, "maxcpus": strconv.Itoa(bootinfo.MaxCPUs)},
+		kong.Exit(func(status int) { os.Exit(status) }))
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "vmm:", err)
-		return statusFailure
+		return tell(statusFailure, err)
 	}
 	k, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "vmm: %v (see vmm --help)\n", err)
-		return statusUsage
+		return tell(statusUsage, fmt.Errorf("%w (see vmm --help)", err))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	status := statusFailure
-	switch k.Selected().Name {
-	case "run":
-		status = c.Run.run(ctx)
+	err = k.Run()
+	var ended exit
+	if errors.As(err, &ended) {
+		return int(ended)
 	}
+	status, say := cli.StatusOf(err)
+	if say {
+		return tell(status, err)
+	}
+	return status
+}
+
+// exit is the error of a command that has said what there is to say.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func tell(status int, err error) int {
+	fmt.Fprintln(os.Stderr, "vmm:", err)
 	return status
 }

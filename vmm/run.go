@@ -2,33 +2,37 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"ringo/vmm/boot"
-	"ringo/vmm/machine"
-	"ringo/vmm/serial"
+	"ringo/vmm/console"
+	"ringo/vmm/guest"
 )
 
 type runCommand struct {
-	Arch    string        `enum:"amd64,arm64" default:"${arch}" help:"Guest architecture: ${enum}."`
-	CPUs    int           `name:"cpus" default:"1" help:"Number of virtual CPUs, 1 to ${maxcpus}."`
-	Mem     size          `default:"256M" help:"Guest memory, like 256M or 2G."`
-	Kernel  string        `placeholder:"ELF" help:"Kernel; the default is ringo.elf beside this command."`
-	Initrd  string        `placeholder:"CPIO" help:"Initramfs; the default is initramfs.cpio beside this command."`
-	Append  string        `placeholder:"CMDLINE" help:"Kernel command line."`
-	Timeout time.Duration `placeholder:"D" help:"End the guest after this time, with status 124."`
-	Verbose bool          `short:"v" help:"Print the kernel's log and the boot phases."`
-	Host    string        `enum:"auto,kvm,hosted" default:"auto" help:"Where to run: ${enum}."`
-	Program []string      `arg:"" optional:"" passthrough:"" help:"Program in the guest and its arguments; the default is /bin/sh."`
+	Arch    string           `enum:"amd64,arm64" default:"${arch}" help:"Guest architecture: ${enum}."`
+	CPUs    int              `name:"cpus" default:"1" help:"Number of virtual CPUs, 1 to ${maxcpus}."`
+	Mem     size             `default:"256M" help:"Guest memory, like 256M or 2G."`
+	Kernel  string           `placeholder:"ELF" help:"Kernel; the default is ringo.elf beside this command."`
+	Initrd  string           `placeholder:"CPIO" help:"Initramfs; the default is initramfs.cpio beside this command, none with an empty name."`
+	Add     []guest.Addition `placeholder:"HOST:GUEST" sep:"none" help:"Put a file or folder of the host into the guest's root file system. May be repeated."`
+	Append  string           `placeholder:"CMDLINE" help:"Kernel command line."`
+	Timeout time.Duration    `placeholder:"D" help:"End the guest after this time (like 30s), with status 124."`
+	Verbose bool             `short:"v" help:"Print the kernel's log, the boot phases and the system calls the kernel lacks."`
+	Phases  string           `placeholder:"FILE" help:"Write the boot phases as JSON; - prints a table to standard error."`
+	Host    string           `enum:"auto,kvm,hosted" default:"auto" help:"Where to run: this machine's /dev/kvm (kvm), the KVM host in QEMU (hosted), or what works (auto)."`
+	Program []string         `arg:"" optional:"" passthrough:"" help:"Program in the guest and its arguments; the default is /bin/sh."`
+
+	started time.Time
 }
 
 // size is a number of bytes with an optional suffix K, M or G (powers of 1024).
@@ -36,124 +40,168 @@ type size uint64
 
 // UnmarshalText parses a size.
 func (s *size) UnmarshalText(text []byte) error {
-	t := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(string(text)), "B"), "I")
-	shift := 0
-	switch {
-	case strings.HasSuffix(t, "K"):
-		shift = 10
-	case strings.HasSuffix(t, "M"):
-		shift = 20
-	case strings.HasSuffix(t, "G"):
-		shift = 30
-	}
-	n, err := strconv.ParseUint(strings.TrimRight(t, "KMG"), 10, 64)
-	if err != nil || n<<shift>>shift != n {
+	digits := strings.TrimRight(strings.ToUpper(string(text)), "KMGIB")
+	shift, ok := map[string]int{
+		"": 0, "B": 0, "K": 10, "KB": 10, "KIB": 10, "M": 20, "MB": 20, "MIB": 20, "G": 30, "GB": 30, "GIB": 30,
+	}[strings.ToUpper(string(text[len(digits):]))]
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || !ok || n<<shift>>shift != n {
 		return fmt.Errorf("%q is not a size like 256M or 2G", text)
 	}
 	*s = size(n << shift)
 	return nil
 }
 
-func (c *runCommand) run(ctx context.Context) int {
+// Run is what kong calls.
+func (c *runCommand) Run() error {
+	if len(c.Program) > 0 && c.Program[0] == "--" {
+		c.Program = c.Program[1:]
+	}
+	if c.Timeout < 0 {
+		return c.fail(fmt.Errorf("%w: --timeout %v is negative", guest.ErrUsage, c.Timeout))
+	}
+	o := c.options()
+	if err := o.Check(); err != nil {
+		return c.fail(err)
+	}
+	ctx := context.Background()
+	local, err := c.chooseLocal(ctx)
+	if err != nil {
+		return c.fail(err)
+	}
+	if !local {
+		return c.inHosted(ctx)
+	}
+	return c.here(ctx, o)
+}
+
+func (c *runCommand) options() guest.Options {
+	o := guest.Options{
+		CPUs: c.CPUs, Memory: uint64(c.Mem), Kernel: c.Kernel, Initrd: c.Initrd, Add: c.Add, CommandLine: c.Append,
+		Program: c.Program, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Started: c.started,
+		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "USER=root"},
+	}
+	if t := os.Getenv("TERM"); t != "" {
+		o.Env = append(o.Env, "TERM="+t)
+	}
+	folder := c.buildFolder()
+	if o.Kernel == "" {
+		o.Kernel = filepath.Join(folder, "ringo.elf")
+	}
+	if o.Initrd == "" {
+		if def := filepath.Join(folder, "initramfs.cpio"); exists(def) {
+			o.Initrd = def
+		}
+	}
+	return o
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// here runs the guest on this machine's /dev/kvm.
+func (c *runCommand) here(ctx context.Context, o guest.Options) error {
+	if console.IsTerminal(os.Stdin) && console.IsTerminal(os.Stdout) {
+		o.Terminal = os.Stdin
+	}
+	if c.Verbose {
+		o.Log = os.Stderr
+	}
+	signals, stopSignals := console.Signals()
+	defer stopSignals()
+	o.Signals = signals
 	if c.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.Timeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, errTimeout)
 		defer cancel()
 	}
-	status, err := c.local(ctx)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "vmm:", err)
-		if status == 0 {
-			status = statusFailure
-		}
+	outcome, err := guest.Run(ctx, o)
+	if phasesErr := c.writePhases(outcome.Phases); err == nil {
+		err = phasesErr
 	}
-	return status
+	if c.Verbose {
+		writeMissing(os.Stderr, outcome.Missing)
+	}
+	if err != nil {
+		return c.explain(err, outcome)
+	}
+	return exit(outcome.Status)
 }
 
-func beside(name, given string) string {
-	if given != "" {
-		return given
+var errTimeout = errors.New("timeout")
+
+// explain prints what went wrong and chooses the exit status.
+func (c *runCommand) explain(err error, outcome guest.Outcome) error {
+	var crash *guest.CrashError
+	if errors.As(err, &crash) {
+		programRan := outcome.Kernel != ""
+		switch interrupted := (*console.InterruptedError)(nil); {
+		case errors.Is(err, errTimeout):
+			if !programRan || c.Verbose {
+				c.report(crash, outcome)
+			}
+			return exit(tell(statusTimeout, fmt.Errorf("timeout: the guest was still running after %v", c.Timeout)))
+		case errors.As(err, &interrupted):
+			return exit(tell(128+int(interrupted.Signal), interrupted))
+		}
+		c.report(crash, outcome)
+		return exit(tell(statusFailure, err))
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return name
-	}
-	return filepath.Join(filepath.Dir(self), name)
+	return c.fail(err)
 }
 
-func (c *runCommand) local(ctx context.Context) (int, error) {
-	if c.Arch != runtime.GOARCH {
-		return 0, fmt.Errorf("this vmm runs %s guests; run build/%s/vmm on an %s host", runtime.GOARCH, c.Arch, c.Arch)
-	}
-	layout, err := boot.LayoutOf(c.Arch)
-	if err != nil {
-		return 0, err
-	}
-	kernel, err := os.Open(beside("ringo.elf", c.Kernel))
-	if err != nil {
-		return 0, fmt.Errorf("kernel: %w", err)
-	}
-	defer kernel.Close()
-	st, err := kernel.Stat()
-	if err != nil {
-		return 0, err
-	}
-	m, err := machine.New(machine.Config{CPUs: c.CPUs, Memory: uint64(c.Mem)})
-	if err != nil {
-		return 0, err
-	}
-	defer m.Close()
-	lines := serial.NewLines(os.Stderr)
-	defer lines.Flush()
-	if err := addUART(m, lines); err != nil {
-		return 0, err
-	}
-	hz, err := m.CounterHz()
-	if err != nil {
-		return 0, err
-	}
-	q := &boot.Request{Layout: layout, Memory: m.Memory(), CPUs: c.CPUs, Kernel: kernel, KernelSize: uint64(st.Size()), CommandLine: c.Append, CounterHz: hz, WallClock: time.Now().UnixNano()}
-	for _, r := range m.Memory().Ranges() {
-		q.RAM = append(q.RAM, [2]uint64{r.Base, r.Size})
-	}
-	if _, err := io.ReadFull(rand.Reader, q.Seed[:]); err != nil {
-		return 0, err
-	}
-	if c.Initrd != "" {
-		f, err := os.Open(c.Initrd)
-		if err != nil {
-			return 0, fmt.Errorf("initramfs: %w", err)
+// report prints the end of the kernel's log, unless it went to the terminal anyway, and the
+// state of the machine.
+func (c *runCommand) report(crash *guest.CrashError, outcome guest.Outcome) {
+	if len(outcome.Log) > 0 {
+		fmt.Fprintf(os.Stderr, "--- kernel log ---\n%s", outcome.Log)
+		if outcome.Log[len(outcome.Log)-1] != '\n' {
+			fmt.Fprintln(os.Stderr)
 		}
-		defer f.Close()
-		st, err := f.Stat()
-		if err != nil {
-			return 0, err
-		}
-		q.Initrd, q.InitrdSize = f, uint64(st.Size())
+		fmt.Fprintln(os.Stderr, "---")
 	}
-	r, err := boot.Load(q)
+	fmt.Fprint(os.Stderr, crash.Report)
+}
+
+// fail prints one line and chooses the exit status.
+func (c *runCommand) fail(err error) error {
+	message := err.Error()
+	status := statusFailure
+	switch {
+	case errors.Is(err, guest.ErrUsage):
+		status = statusUsage
+		message = strings.TrimPrefix(message, guest.ErrUsage.Error()+": ")
+	case errors.Is(err, guest.ErrProgram):
+		message = strings.TrimPrefix(message, guest.ErrProgram.Error()+": ")
+	}
+	return exit(tell(status, errors.New(message)))
+}
+
+func (c *runCommand) writePhases(p guest.Phases) error {
+	if c.Verbose || c.Phases == "-" {
+		p.WriteTable(os.Stderr)
+	}
+	if c.Phases == "" || c.Phases == "-" {
+		return nil
+	}
+	b, err := json.MarshalIndent(p, "", "  ")
+	if err == nil {
+		err = os.WriteFile(c.Phases, append(b, '\n'), 0o644)
+	}
 	if err != nil {
-		return 0, err
+		return fmt.Errorf("--phases: %w", err)
 	}
-	stop, err := m.Run(ctx, machine.Entry{PC: r.Kernel.Entry, Root: r.Root, Arg: r.Info, Image: machine.Image{Phys: r.Kernel.Phys, Virt: r.Kernel.Virt, Size: r.Kernel.Size}})
-	if err != nil {
-		return 0, err
+	return nil
+}
+
+func writeMissing(w io.Writer, missing map[string]uint64) {
+	if len(missing) == 0 {
+		return
 	}
-	lines.Flush()
-	switch stop.Kind {
-	case machine.StopPowerOff:
-		return 0, nil
-	case machine.StopPanic:
-		return statusFailure, fmt.Errorf("the kernel panicked (power-off code %d)", stop.Code)
-	case machine.StopFatal:
-		stop.Fatal.Report(os.Stderr)
-		return statusFailure, errors.New("the guest cannot go on (report above)")
+	fmt.Fprintln(w, "system calls the kernel does not have:")
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		fmt.Fprintf(w, "%8d  %s\n", missing[name], name)
 	}
-	var b strings.Builder
-	machine.WriteStates(&b, m.CPUStates(), machine.Image{Phys: r.Kernel.Phys, Virt: r.Kernel.Virt, Size: r.Kernel.Size}, m.Memory())
-	fmt.Fprint(os.Stderr, b.String())
-	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return statusTimeout, fmt.Errorf("timeout after %v", c.Timeout)
-	}
-	return statusFailure, errors.New("interrupted")
 }

@@ -111,11 +111,18 @@ func (c *runCmd) Run() error {
 	if c.Quiet {
 		progress = nil
 	}
-	machine, err := hosted.Open(context.Background(), c.Arch, progress)
+	return RunAttached(context.Background(), c.Arch, c.TTY, command, progress)
+}
+
+// RunAttached runs a command inside the machine of that architecture with this process'
+// terminal, if tty ("auto", "yes" or "no") allows it, and its signals. Its error is an ExitStatus when the
+// command ended with a status other than 0.
+func RunAttached(ctx context.Context, arch, tty string, command hosted.Command, progress io.Writer) error {
+	machine, err := hosted.Open(ctx, arch, progress)
 	if err != nil {
 		return err
 	}
-	status, err := c.run(machine, &command)
+	status, err := attach(ctx, machine, tty, &command)
 	if err != nil {
 		return err
 	}
@@ -125,11 +132,11 @@ func (c *runCmd) Run() error {
 	return nil
 }
 
-// run connects the command to this process' terminal and signals.
-func (c *runCmd) run(machine *hosted.Machine, command *hosted.Command) (int, error) {
+// attach connects the command to this process' terminal and signals.
+func attach(ctx context.Context, machine *hosted.Machine, tty string, command *hosted.Command) (int, error) {
 	in, out := int(os.Stdin.Fd()), int(os.Stdout.Fd())
 	terminal := term.IsTerminal(in) && term.IsTerminal(out)
-	command.TTY = c.TTY == "yes" || c.TTY == "auto" && terminal
+	command.TTY = tty == "yes" || tty == "auto" && terminal
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	defer signal.Stop(signals)
@@ -169,7 +176,7 @@ func (c *runCmd) run(machine *hosted.Machine, command *hosted.Command) (int, err
 		}
 		defer term.Restore(in, state)
 	}
-	return machine.Run(context.Background(), *command)
+	return machine.Run(ctx, *command)
 }
 
 type stopCmd struct {

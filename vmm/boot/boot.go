@@ -13,14 +13,16 @@ import (
 
 // Request is what to boot and the machine it boots on.
 type Request struct {
-	Layout      *Layout
-	Memory      Memory
-	RAM         [][2]uint64 // base and size in GPA, ordered
-	CPUs        int
-	Kernel      io.ReaderAt
-	KernelSize  uint64 // bytes of the file
-	Initrd      io.Reader
-	InitrdSize  uint64 // bytes exactly; 0: none
+	Layout     *Layout
+	Memory     Memory
+	RAM        [][2]uint64 // base and size in GPA, ordered
+	CPUs       int
+	Kernel     io.ReaderAt
+	KernelSize uint64 // bytes of the file
+	// Initrd writes the initramfs, InitrdSize bytes exactly, to a writer that is the
+	// guest's memory; InitrdSize 0: none.
+	Initrd      func(io.Writer) error
+	InitrdSize  uint64
 	CommandLine string
 	Virtio      []bootinfo.MMIO
 	CounterHz   uint64
@@ -105,8 +107,8 @@ func placeInitrd(q *Request, k *Kernel) (uint64, error) {
 	return at, nil
 }
 
-// fill reads exactly size bytes from r into guest memory.
-func fill(mem Memory, gpa, size uint64, r io.Reader) error {
+// fill lets write fill exactly size bytes of guest memory.
+func fill(mem Memory, gpa, size uint64, write func(io.Writer) error) error {
 	if size == 0 {
 		return nil
 	}
@@ -114,10 +116,49 @@ func fill(mem Memory, gpa, size uint64, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.ReadFull(r, b); err != nil {
-		return fmt.Errorf("read the initramfs (%d bytes): %w", size, err)
+	w := &sliceWriter{b}
+	if err := write(w); err != nil {
+		return err
+	}
+	if len(w.rest) != 0 {
+		return fmt.Errorf("initramfs: %d bytes fewer than announced: did a file change?", len(w.rest))
 	}
 	return nil
+}
+
+// sliceWriter fills a slice and refuses more.
+type sliceWriter struct{ rest []byte }
+
+func (w *sliceWriter) Write(p []byte) (int, error) {
+	n := copy(w.rest, p)
+	w.rest = w.rest[n:]
+	if n < len(p) {
+		return n, errors.New("more bytes than announced: did a file change?")
+	}
+	return n, nil
+}
+
+// ReadFrom lets io.Copy read a file straight into guest memory.
+func (w *sliceWriter) ReadFrom(r io.Reader) (total int64, err error) {
+	for {
+		into := w.rest
+		if len(into) == 0 {
+			into = make([]byte, 1) // is that really the end?
+		}
+		n, err := r.Read(into)
+		if n > 0 && len(w.rest) == 0 {
+			_, err = w.Write(into[:n])
+			return total, err
+		}
+		w.rest = w.rest[n:]
+		total += int64(n)
+		switch {
+		case errors.Is(err, io.EOF):
+			return total, nil
+		case err != nil:
+			return total, err
+		}
+	}
 }
 
 // mergeRanges sorts page-aligned ranges and joins those that touch.

@@ -52,6 +52,18 @@ func bad(format string, a ...any) error {
 	return fmt.Errorf("%w: %s", ErrKernel, fmt.Sprintf(format, a...))
 }
 
+// CheckKernel says whether LoadKernel would take the headers of the file, without memory.
+func CheckKernel(l *Layout, r io.ReaderAt, size uint64) error {
+	im := &image{l: l, r: r, size: size}
+	if err := im.header(); err != nil {
+		return err
+	}
+	if err := im.programHeaders(); err != nil {
+		return err
+	}
+	return im.findRelocations()
+}
+
 // LoadKernel places the ELF PIE of size bytes in r at the kernel's home in mem: PT_LOADs
 // relative to the lowest, the rest of their memory zeroed, RELATIVE relocations applied.
 // Every field is checked before anything is written; memory use is bounded.

@@ -51,16 +51,20 @@ type Image struct{ Phys, Virt, Size uint64 }
 
 // Machine is one virtual machine.
 type Machine struct {
-	cfg    Config
-	vm     *archVM
-	mem    *Memory
-	cpus   []*cpu
-	mmio   bus
-	pio    bus
-	virtio int
-	owned  []io.Closer // eventfds
-	image  Image
-	start  time.Time
+	cfg   Config
+	vm    *archVM
+	mem   *Memory
+	cpus  []*cpu
+	mmio  bus
+	pio   bus
+	owned []io.Closer // eventfds of interrupts
+	image Image
+	start time.Time
+
+	windows   []bootinfo.MMIO
+	devices   []VirtioDevice
+	notify    []*EventFD
+	notifiers sync.WaitGroup
 
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by the first stop
@@ -143,10 +147,17 @@ func RAMRanges(size uint64) []Range {
 	return ranges
 }
 
-// Close releases the machine. Run must have returned, and the devices' goroutines that
-// wait on its eventfds end by it.
+// Close stops the devices and releases the machine. Run must have returned.
 func (m *Machine) Close() error {
 	var errs []error
+	for _, e := range m.notify {
+		errs = append(errs, e.Close())
+	}
+	m.notifiers.Wait()
+	for _, d := range m.devices {
+		d.Close()
+	}
+	m.notify, m.devices = nil, nil
 	for _, c := range m.cpus {
 		errs = append(errs, c.v.Close())
 	}

@@ -1,18 +1,33 @@
 package machine
 
-import "fmt"
+import (
+	"fmt"
+
+	"ringo/internal/bootinfo"
+	"ringo/virtio/mmio"
+)
+
+// VirtioDevice is a device behind a virtio-mmio window: virtio/mmio.Transport.
+type VirtioDevice interface {
+	MMIODevice
+	Name() string
+	// Queues is how many queues there are, Notify a write of q to QueueNotify; it does not block.
+	Queues() int
+	Notify(q uint32)
+	// Close stops the device: when it returns, nothing touches guest memory any more.
+	Close()
+}
 
 // VirtioWindow is one virtio-mmio register window with its interrupt.
 type VirtioWindow struct {
-	Base, Size uint64 // GPA
-	IRQ        uint32 // as bootinfo.MMIO.IRQ
-	Interrupt  *Interrupt
-	m          *Machine
+	bootinfo.MMIO
+	Interrupt *Interrupt
+	m         *Machine
 }
 
 // NewVirtioWindow takes the next window. Before Run; the machine owns its resources.
 func (m *Machine) NewVirtioWindow() (*VirtioWindow, error) {
-	i := m.virtio
+	i := len(m.windows)
 	if i >= maxVirtio {
 		return nil, fmt.Errorf("%d virtio devices, this platform has room for %d", i+1, maxVirtio)
 	}
@@ -23,33 +38,40 @@ func (m *Machine) NewVirtioWindow() (*VirtioWindow, error) {
 	if err := m.vm.IRQFD(e.fd, virtioGSI+uint32(i)); err != nil {
 		return nil, err
 	}
-	m.virtio++
-	return &VirtioWindow{
-		Base: virtioBase + uint64(i)*virtioStride, Size: virtioStride,
-		IRQ: virtioIRQ + uint32(i), Interrupt: &Interrupt{e}, m: m,
-	}, nil
+	w := &VirtioWindow{Interrupt: &Interrupt{e}, m: m}
+	w.Base, w.Size, w.IRQ = virtioBase+uint64(i)*virtioStride, virtioStride, virtioIRQ+uint32(i)
+	m.windows = append(m.windows, w.MMIO)
+	return w, nil
 }
 
-// Attach puts the device's registers into the window.
-func (w *VirtioWindow) Attach(name string, dev MMIODevice) error {
-	return w.m.AddMMIO(name, w.Base, w.Size, dev)
-}
+// VirtioWindows are the windows taken so far, as the boot info lists them.
+func (m *Machine) VirtioWindows() []bootinfo.MMIO { return m.windows }
 
-// NotifyFD makes a 32-bit write of value (a queue's index) to the register at offset signal
-// the returned eventfd instead of leaving the guest for the monitor. The machine closes it.
-func (w *VirtioWindow) NotifyFD(offset uint64, value uint32) (*EventFD, error) {
-	e, err := w.m.newEventFD(fmt.Sprintf("virtio notify %#x/%d", w.Base, value))
-	if err != nil {
-		return nil, err
+// Attach puts the device into the window. Notifications of its queues end no KVM_RUN: each
+// queue has an ioeventfd and a goroutine that passes it on. The machine's Close closes the device.
+func (w *VirtioWindow) Attach(dev VirtioDevice) error {
+	m := w.m
+	if err := m.AddMMIO(dev.Name(), w.Base, w.Size, dev); err != nil {
+		return err
 	}
-	if err := w.m.vm.IOEventFD(e.fd, w.Base+offset, value); err != nil {
-		return nil, err
+	m.devices = append(m.devices, dev)
+	for q := range uint32(dev.Queues()) {
+		e, err := newEventFD(fmt.Sprintf("%s notify %d", dev.Name(), q))
+		if err != nil {
+			return err
+		}
+		m.notify = append(m.notify, e)
+		if err := m.vm.IOEventFD(e.fd, w.Base+mmio.RegQueueNotify, q); err != nil {
+			return err
+		}
+		m.notifiers.Go(func() {
+			for e.Wait() == nil {
+				dev.Notify(q)
+			}
+		})
 	}
-	return e, nil
+	return nil
 }
-
-// VirtioWindows is how many windows have been taken.
-func (m *Machine) VirtioWindows() int { return m.virtio }
 
 func (m *Machine) newEventFD(name string) (*EventFD, error) {
 	e, err := newEventFD(name)

@@ -1,10 +1,13 @@
-package main
+package guest
 
 import (
 	"ringo/arch/amd64/vcpu"
 	"ringo/vmm/machine"
 	"ringo/vmm/serial"
 )
+
+// hostArch is the architecture of this host and its guests.
+const hostArch = vcpu.Arch
 
 // addUART puts the early console where the kernel expects it.
 func addUART(m *machine.Machine, out *serial.Lines) error {

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+
+	"ringo/hosted"
+	"ringo/hosted/cli"
+)
+
+// buildFolder is where the files of the guest's architecture are: beside this command, or
+// beside its sibling of the other architecture.
+func (c *runCommand) buildFolder() string {
+	self, err := os.Executable()
+	if err != nil {
+		return filepath.Join("build", c.Arch)
+	}
+	folder := filepath.Dir(self)
+	if c.Arch == runtime.GOARCH {
+		return folder
+	}
+	return filepath.Join(filepath.Dir(folder), c.Arch)
+}
+
+// chooseLocal says whether the guest runs on this machine's own /dev/kvm.
+func (c *runCommand) chooseLocal(ctx context.Context) (bool, error) {
+	switch {
+	case c.Host == "kvm" && c.Arch != runtime.GOARCH:
+		return false, fmt.Errorf("--host kvm: this machine's KVM runs %s guests, not %s: use --host hosted", runtime.GOARCH, c.Arch)
+	case c.Host == "kvm":
+		return true, nil
+	case c.Host == "hosted" || c.Arch != runtime.GOARCH:
+		return false, nil
+	}
+	return false, nil
+}
+
+// inHosted runs this same command, built for the guest's architecture, in the hosted machine.
+func (c *runCommand) inHosted(ctx context.Context) error {
+	binary := filepath.Join(c.buildFolder(), "vmm")
+	if !exists(binary) {
+		return c.fail(fmt.Errorf("%s is missing: run `make build`", binary))
+	}
+	argv := []string{binary, "run", "--host", "kvm", "--arch", c.Arch, "--cpus", strconv.Itoa(c.CPUs), "--mem", strconv.FormatUint(uint64(c.Mem), 10)}
+	var shares []hosted.Share
+	var err error
+	file := func(option, name, rest string, write bool) {
+		if name == "" || err != nil {
+			return
+		}
+		if name, err = filepath.Abs(name); err != nil {
+			return
+		}
+		if _, err = os.Stat(name); err != nil {
+			err = fmt.Errorf("%s: %w", option, err)
+			return
+		}
+		shares = append(shares, hosted.Share{Path: name, Write: write})
+		argv = append(argv, option, name+rest)
+	}
+	file("--kernel", c.Kernel, "", false)
+	file("--initrd", c.Initrd, "", false)
+	for _, a := range c.Add {
+		file("--add", a.Host, ":"+a.Guest, false)
+	}
+	if c.Phases == "-" {
+		argv = append(argv, "--phases", "-")
+	} else if c.Phases != "" {
+		// The file must exist to be shared.
+		f, openErr := os.OpenFile(c.Phases, os.O_CREATE|os.O_WRONLY, 0o644)
+		if openErr != nil {
+			return c.fail(fmt.Errorf("--phases: %w", openErr))
+		}
+		f.Close()
+		file("--phases", c.Phases, "", true)
+	}
+	if err != nil {
+		return c.fail(err)
+	}
+	if c.Append != "" {
+		argv = append(argv, "--append", c.Append)
+	}
+	if c.Timeout > 0 {
+		argv = append(argv, "--timeout", c.Timeout.String())
+	}
+	if c.Verbose {
+		argv = append(argv, "-v")
+	}
+	argv = append(append(argv, "--"), c.Program...)
+	command := hosted.Command{
+		Argv: argv, Env: hosted.DefaultEnv(), Shares: shares,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+	}
+	return cli.RunAttached(ctx, c.Arch, "auto", command, os.Stderr)
+}
