@@ -36,7 +36,18 @@ func mayDelete(c Caller, d *Dentry, isDir bool) error {
 	return nil
 }
 
-// enter makes an entry with make, after the checks of filename_create.
+// mayLink mirrors may_linkat with protected_hardlinks set: only the owner, or who could write it, makes further names of a file.
+func mayLink(c Caller, i Inode) bool {
+	a := i.Attributes()
+	if c.Creds().owns(a) {
+		return true
+	}
+	mode := a.Mode()
+	return mode&unix.S_IFMT == unix.S_IFREG && mode&unix.S_ISUID == 0 && mode&(unix.S_ISGID|unix.S_IXGRP) != unix.S_ISGID|unix.S_IXGRP &&
+		c.Creds().MayAccess(a, MayRead|MayWrite) == nil
+}
+
+// enter makes an entry with make, after the lookups of filename_create; make checks permissions with mayCreate.
 func enter(c Caller, at At, path string, directory bool, make func(dir *Dentry, mount *Mount, name string) (Inode, error)) error {
 	w, err := at.walker(c, path)
 	if err != nil {
@@ -63,9 +74,6 @@ func enter(c Caller, at At, path string, directory bool, make func(dir *Dentry, 
 	if w.at.Mount.ReadOnly() {
 		return unix.EROFS
 	}
-	if err := mayCreate(c, dir); err != nil {
-		return err
-	}
 	i, err := make(dir, w.at.Mount, l.name)
 	if err == nil {
 		dir.attach(l.name, i)
@@ -76,6 +84,9 @@ func enter(c Caller, at At, path string, directory bool, make func(dir *Dentry, 
 // MakeEntry makes an entry with an operation that only some filesystems have; path must not exist.
 func MakeEntry(c Caller, at At, path string, make func(dir Inode, name string) (Inode, error)) error {
 	return enter(c, at, path, false, func(dir *Dentry, _ *Mount, name string) (Inode, error) {
+		if err := mayCreate(c, dir); err != nil {
+			return nil, err
+		}
 		return make(dir.inode, name)
 	})
 }
@@ -83,6 +94,9 @@ func MakeEntry(c Caller, at At, path string, make func(dir Inode, name string) (
 // Mkdir is mkdirat(2).
 func Mkdir(c Caller, at At, path string, mode uint32) error {
 	return enter(c, at, path, true, func(dir *Dentry, _ *Mount, name string) (Inode, error) {
+		if err := mayCreate(c, dir); err != nil {
+			return nil, err
+		}
 		return dir.inode.Create(c, name, unix.S_IFDIR|mode&0o1777&^c.FS().Umask(), 0)
 	})
 }
@@ -102,6 +116,9 @@ func Mknod(c Caller, at At, path string, mode uint32, dev uint64) error {
 		return unix.EINVAL
 	}
 	return enter(c, at, path, false, func(dir *Dentry, _ *Mount, name string) (Inode, error) {
+		if err := mayCreate(c, dir); err != nil {
+			return nil, err
+		}
 		if k := mode & unix.S_IFMT; (k == unix.S_IFCHR || k == unix.S_IFBLK) && !c.Creds().Effective.Has(unix.CAP_MKNOD) {
 			return nil, unix.EPERM
 		}
@@ -115,6 +132,9 @@ func Symlink(c Caller, target string, at At, path string) error {
 		return unix.ENOENT
 	}
 	return enter(c, at, path, false, func(dir *Dentry, _ *Mount, name string) (Inode, error) {
+		if err := mayCreate(c, dir); err != nil {
+			return nil, err
+		}
 		return dir.inode.Symlink(c, name, target)
 	})
 }
@@ -126,6 +146,13 @@ func Link(c Caller, old Path, at At, path string) error {
 		switch {
 		case mount != old.Mount:
 			return nil, unix.EXDEV
+		case !mayLink(c, i):
+			return nil, unix.EPERM
+		}
+		if err := mayCreate(c, dir); err != nil {
+			return nil, err
+		}
+		switch {
 		case old.Dentry.isDir():
 			return nil, unix.EPERM
 		case i.Attributes().Nlink() == 0:

@@ -310,6 +310,8 @@ func (p *Pipe) OpenNamed(d *vfs.Description) (vfs.File, error) {
 			}
 			e.waitFor, e.from = &p.readGen, p.readGen
 		}
+	default: // access mode 3
+		return nil, unix.EINVAL
 	}
 	p.open(d)
 	return e, nil

@@ -189,8 +189,16 @@ type symlink struct {
 	target string
 }
 
-// Size implements vfs.Inode.
-func (s *symlink) Size() (int64, int64) { return int64(len(s.target)), 0 }
+// shortTarget is the longest target that Linux keeps outside a page (SHORT_SYMLINK_LEN with the NUL).
+const shortTarget = 127
+
+// Size implements vfs.Inode: a long target takes a page, as in Linux.
+func (s *symlink) Size() (int64, int64) {
+	if n := int64(len(s.target)); n > shortTarget {
+		return n, vfs.PageSize / 512
+	}
+	return int64(len(s.target)), 0
+}
 
 // Readlink implements vfs.Inode.
 func (s *symlink) Readlink(vfs.Caller) (string, error) { return s.target, nil }
