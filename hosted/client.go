@@ -61,7 +61,7 @@ func (m *Machine) connect(ctx context.Context) (net.Conn, *bufio.Reader, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	deaths := 0
+	deaths, retired := 0, 0
 	for {
 		conn, err := dialSocket(m.socket())
 		if err != nil {
@@ -89,6 +89,9 @@ func (m *Machine) connect(ctx context.Context) (net.Conn, *bufio.Reader, error) 
 			return conn, in, nil
 		case answer.Code == codeRetiring:
 			conn.Close()
+			if retired++; retired > 8 {
+				return nil, nil, fmt.Errorf("hosted machine for %s: every machine ended before it could run the command%s", m.arch, m.l.diagnosis(m.arch))
+			}
 			if err := m.awaitEnd(ctx, nil); err != nil {
 				return nil, nil, err
 			}
@@ -207,16 +210,29 @@ func (m *Machine) startSupervisor(ctx context.Context) error {
 // diagnosis is the end of a machine's console and the places to look at, as lines to append to an error.
 func (l layout) diagnosis(arch string) string {
 	var b strings.Builder
-	if text, err := tail(l.console(arch), 4096); err == nil && strings.TrimSpace(text) != "" {
+	if text, err := tail(l.console(arch), 64<<10); err == nil && strings.TrimSpace(text) != "" {
 		b.WriteString("\nthe end of its console:\n")
-		for line := range strings.Lines(lastLines(strings.ReplaceAll(text, "\r", ""), 12)) {
-			b.WriteString("    " + strings.TrimRight(line, "\n") + "\n")
+		for _, line := range consoleEnd(text) {
+			b.WriteString("    " + line + "\n")
 		}
 	} else {
 		b.WriteString("\nits console is empty\n")
 	}
 	fmt.Fprintf(&b, "logs: %s and %s there", l.console(arch), logName)
 	return b.String()
+}
+
+// consoleEnd chooses the lines of a console that tell most: the last ones, and before them the last fatal one if it is further up.
+func consoleEnd(text string) []string {
+	const n = 12
+	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(text, "\r", ""), "\n"), "\n")
+	begin := max(0, len(lines)-n)
+	for i := begin - 1; i >= 0; i-- {
+		if strings.Contains(lines[i], "Kernel panic") || strings.Contains(lines[i], "FATAL") {
+			return append([]string{lines[i], "[...]"}, lines[begin:]...)
+		}
+	}
+	return lines[begin:]
 }
 
 // tail returns the last n bytes of a file.

@@ -47,6 +47,7 @@ type Status struct {
 	Running  bool   // a supervisor answers
 	State    string // "booting", "up" or "ending"
 	PID      int    // the supervisor
+	QEMU     int    // QEMU's process
 	Kernel   string // inside
 	KVM      string // "works", or why /dev/kvm does not
 	Boot     time.Duration

@@ -376,3 +376,14 @@ func TestLongSocketPaths(t *testing.T) {
 		t.Errorf("got %q, %v", b, err)
 	}
 }
+
+func TestConsoleEndShowsWhy(t *testing.T) {
+	quiet := strings.Repeat("line\n", 40)
+	if got := consoleEnd(quiet + "last\r\n"); len(got) != 12 || got[11] != "last" {
+		t.Errorf("got %q", got)
+	}
+	got := consoleEnd("[1] Kernel panic - not syncing: why\n" + quiet)
+	if len(got) != 14 || got[0] != "[1] Kernel panic - not syncing: why" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -30,6 +30,9 @@ const (
 	defaultIdle  = 20 * time.Minute
 	bootTimeout  = 90 * time.Second
 	readyMessage = "ready\n"
+
+	nameQEMU      = "QEMU"
+	nameVirtiofsd = "virtiofsd"
 )
 
 var maybeServeCalled bool
@@ -67,6 +70,7 @@ type supervisor struct {
 	info     wire.Info
 	bootErr  error
 	boot     time.Duration
+	qemu     int // process id
 	ending   bool
 	commands int
 	served   int
@@ -260,7 +264,7 @@ func (s *supervisor) runMachine() error {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	f := folderOf(s.l.qemu())
-	died := make(chan error, 2)
+	died := make(chan death, 2)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
@@ -273,11 +277,12 @@ func (s *supervisor) runMachine() error {
 		log.Printf("%s is process %d", name, cmd.Process.Pid)
 		running.Go(func() {
 			err := cmd.Wait()
-			died <- fmt.Errorf("%s ended: %v", name, endOf(err))
+			log.Printf("%s ended: %s", name, endOf(err))
+			died <- death{name, fmt.Errorf("%s ended: %s", name, endOf(err))}
 		})
 		return nil
 	}
-	if err := launch("virtiofsd", f.command(ctx, "usr/libexec/virtiofsd", virtiofsdArguments()...)); err != nil {
+	if err := launch(nameVirtiofsd, f.command(ctx, "usr/libexec/virtiofsd", virtiofsdArguments()...)); err != nil {
 		return err
 	}
 	if err := waitSocket(ctx, filesSocket, died); err != nil {
@@ -290,11 +295,14 @@ func (s *supervisor) runMachine() error {
 	defer ours.Close()
 	qemu := f.command(ctx, qemuMachines[s.arch].program, qemuArguments(s.l, s.arch)...)
 	qemu.ExtraFiles = []*os.File{theirs}
-	err = launch("QEMU", qemu)
+	err = launch(nameQEMU, qemu)
 	theirs.Close()
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.qemu = qemu.Process.Pid
+	s.mu.Unlock()
 	up := make(chan error, 1)
 	go func() { up <- s.greet(ours) }()
 	timeout := time.NewTimer(bootTimeout)
@@ -303,21 +311,41 @@ func (s *supervisor) runMachine() error {
 		select {
 		case <-s.ctx.Done():
 			return context.Cause(s.ctx)
-		case err := <-died:
-			return err
+		case d := <-died:
+			return rootCause(d, died)
 		case err := <-up:
 			if err != nil {
-				// QEMU's own end, if that is the reason, says more.
-				select {
-				case died := <-died:
-					return died
-				case <-time.After(2 * time.Second):
-					return err
-				}
+				return rootCause(death{"", err}, died)
 			}
 			timeout.Stop()
 		case <-timeout.C:
 			return fmt.Errorf("the machine did not boot within %v", bootTimeout)
+		}
+	}
+}
+
+// death is the end of one of the machine's processes.
+type death struct {
+	name string
+	err  error
+}
+
+// rootCause finds what ended first when several things end together: virtiofsd leaves and the port closes when QEMU ends, so QEMU's end
+// says more.
+func rootCause(first death, died <-chan death) error {
+	if first.name == nameQEMU {
+		return first.err
+	}
+	timeout := time.After(2 * time.Second)
+	for {
+		select {
+		case d := <-died:
+			if d.name == nameQEMU {
+				return d.err
+			}
+			first = d
+		case <-timeout:
+			return first.err
 		}
 	}
 }
@@ -388,7 +416,7 @@ func (s *supervisor) status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Status{
-		Arch: s.arch, Running: true, State: "booting", PID: os.Getpid(), Kernel: s.info.Kernel, KVM: s.info.KVM, Boot: s.boot,
+		Arch: s.arch, Running: true, State: "booting", PID: os.Getpid(), QEMU: s.qemu, Kernel: s.info.Kernel, KVM: s.info.KVM, Boot: s.boot,
 		Up: time.Since(s.start), Commands: s.commands, Served: s.served, Limit: s.limit, Folder: s.l.runDir(s.arch),
 	}
 	if s.commands == 0 {
@@ -457,13 +485,14 @@ func (s *supervisor) handleRun(conn net.Conn, in *bufio.Reader, req request) {
 		return
 	}
 	stream, err := session.Open()
-	if err != nil {
-		_ = writeLine(conn, response{Code: codeFailed, Error: fmt.Sprintf("open a stream to the machine: %v", err)})
-		return
+	if err == nil {
+		defer stream.Close()
+		err = writeLine(stream, wire.Hello{Op: wire.OpRun})
 	}
-	defer stream.Close()
-	if err := writeLine(stream, wire.Hello{Op: wire.OpRun}); err != nil {
-		_ = writeLine(conn, response{Code: codeFailed, Error: fmt.Sprintf("speak to the machine: %v", err)})
+	if err != nil {
+		// The machine has died since; the next one may live.
+		s.end(fmt.Errorf("the machine's port: %w", err))
+		_ = writeLine(conn, response{Code: codeRetiring})
 		return
 	}
 	if err := writeLine(conn, response{Code: codeOK}); err != nil {
@@ -501,7 +530,7 @@ func socketPair() (net.Conn, *os.File, error) {
 }
 
 // waitSocket waits for a daemon to make its socket.
-func waitSocket(ctx context.Context, path string, died <-chan error) error {
+func waitSocket(ctx context.Context, path string, died <-chan death) error {
 	for {
 		if _, err := os.Stat(path); err == nil {
 			return nil
@@ -509,8 +538,8 @@ func waitSocket(ctx context.Context, path string, died <-chan error) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case err := <-died:
-			return err
+		case d := <-died:
+			return d.err
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
