@@ -64,6 +64,7 @@ type Image struct {
 	EnvStart, EnvEnd   uint64
 	Auxv               []uint64
 	Path               string // of the executable
+	Sigreturn          uint64 // address of the loader's rt_sigreturn code, 0 if there is none
 }
 
 // Layout randomisation, in pages, as on Linux x86-64 and arm64 with 4 KiB pages.
@@ -202,6 +203,9 @@ func (s *Space) Image() Image {
 	defer s.unlock()
 	return s.image
 }
+
+// SigreturnAddr is where signal handlers without a restorer return to, 0 if there is no such place.
+func (s *Space) SigreturnAddr() uint64 { return s.Image().Sigreturn }
 
 // Usage is the space's size, in bytes.
 type Usage struct{ Mapped, Resident, PeakMapped, PeakResident, Faults uint64 }

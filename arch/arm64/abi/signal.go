@@ -32,7 +32,7 @@ const (
 	// VectorSize is the size of the vector state: V0 to V31, FPSR, FPCR.
 	VectorSize = 512 + 8
 
-	pstateFlags = 0xf0000000 // NZCV
+	pstateFlags = 0xf0000000                                               // NZCV
 	pstateUser  = pstateFlags | 1<<12 /* SSBS */ | 1<<24 /* DIT */ | 1<<21 /* SS */
 )
 

@@ -1,0 +1,112 @@
+package task
+
+import (
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/mm"
+	"ringo/guestkernel/vfs"
+)
+
+var _ vfs.Caller = (*Task)(nil)
+
+// Creds are the task's credentials.
+func (t *Task) Creds() *vfs.Creds { return t.creds.Load() }
+
+// FS is the task's root, working directory and umask.
+func (t *Task) FS() *vfs.FSContext { return t.fs }
+
+// FDs is the task's descriptor table.
+func (t *Task) FDs() *vfs.FDTable { return t.fds }
+
+// Rlimit is the soft limit of a resource.
+func (t *Task) Rlimit(resource int) uint64 {
+	cur, _ := t.group.Limit(resource)
+	return cur
+}
+
+// Signal sends sig to the calling thread, as from the kernel.
+func (t *Task) Signal(sig unix.Signal) {
+	t.k.mu.Lock()
+	defer t.k.mu.Unlock()
+	t.k.sendLocked(t.group, t, kernelInfo(int(sig)))
+}
+
+// PID is the process's number.
+func (t *Task) PID() int { return t.group.pid }
+
+// PGID is the number of the process group.
+func (t *Task) PGID() int {
+	t.k.mu.Lock()
+	defer t.k.mu.Unlock()
+	return t.group.pgroup.id
+}
+
+// SID is the number of the session.
+func (t *Task) SID() int {
+	t.k.mu.Lock()
+	defer t.k.mu.Unlock()
+	return t.group.pgroup.session.id
+}
+
+// SignalStopped reports whether sig is blocked or ignored by the caller.
+func (t *Task) SignalStopped(sig unix.Signal) bool {
+	t.k.mu.Lock()
+	defer t.k.mu.Unlock()
+	return t.mask.Has(int(sig)) || t.group.actions.table[sig].Handler == sigIgn
+}
+
+// Orphaned reports whether the task's process group is orphaned.
+func (t *Task) Orphaned() bool {
+	t.k.mu.Lock()
+	defer t.k.mu.Unlock()
+	return t.k.orphanedLocked(t.group.pgroup, nil)
+}
+
+// CopyInUser reads len(dst) bytes of user memory. The error is EFAULT.
+func (t *Task) CopyInUser(addr uint64, dst []byte) error {
+	_, err := t.space.CopyIn(addr, dst)
+	return err
+}
+
+// CopyOutUser writes src to user memory. The error is EFAULT.
+func (t *Task) CopyOutUser(addr uint64, src []byte) error {
+	_, err := t.space.CopyOut(addr, src)
+	return err
+}
+
+// CopyInPath reads a path name. Errors: EFAULT, ENAMETOOLONG.
+func (t *Task) CopyInPath(addr uint64) (string, error) {
+	return t.space.CopyInString(addr, unix.PathMax-1)
+}
+
+// Buffer is n bytes of the task's memory at addr, for the file layer.
+func (t *Task) Buffer(addr uint64, n int) *mm.Buffer { return t.space.NewBuffer(addr, n) }
+
+// VecBuffer reads an iovec of count entries at addr. Errors: EINVAL (count, a negative length or too large a
+// sum), EFAULT.
+func (t *Task) VecBuffer(addr uint64, count int) (*mm.Buffer, error) {
+	if count < 0 || count > 1024 {
+		return nil, unix.EINVAL
+	}
+	raw := make([]byte, 16*count)
+	if err := t.CopyInUser(addr, raw); err != nil {
+		return nil, err
+	}
+	vecs := make([]mm.Range, count)
+	total := uint64(0)
+	for i := range vecs {
+		base, n := load64(raw[16*i:]), load64(raw[16*i+8:])
+		if n > 1<<63-1 {
+			return nil, unix.EINVAL
+		}
+		if base >= mm.UserTop && n > 0 || n > 0 && base+n > mm.UserTop {
+			return nil, unix.EFAULT
+		}
+		total += n
+		if total > 1<<63-1 {
+			return nil, unix.EINVAL
+		}
+		vecs[i] = mm.Range{Addr: base, Len: int(n)}
+	}
+	return t.space.NewVecBuffer(vecs), nil
+}

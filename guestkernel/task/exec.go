@@ -1,0 +1,189 @@
+package task
+
+import (
+	"path"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/loader"
+	"ringo/guestkernel/mm"
+	"ringo/guestkernel/vfs"
+	"ringo/guestkernel/wait"
+)
+
+// Exec is execve(2) and execveat(2) relative to at; flags are AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW. On success the
+// answer is ErrNoReturn: the task runs the new program.
+func (t *Task) Exec(name string, at vfs.At, flags int, argv, envv []string) error {
+	if err := t.exec(name, func(vfs.Caller) vfs.At { return at }, flags, argv, envv); err != nil {
+		return err
+	}
+	return ErrNoReturn
+}
+
+// exec replaces the task's program. Until the new image is complete nothing of the old one changes.
+func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, envv []string) error {
+	file, err := t.openExecutable(at(t), name, flags)
+	if err != nil {
+		return err
+	}
+	if len(argv) == 0 {
+		argv = []string{""}
+	}
+	creds := t.Creds()
+	k := t.k
+	stack := t.Rlimit(unix.RLIMIT_STACK)
+	space, err := k.Memory.NewSpace(k.Random, stack)
+	if err != nil {
+		file.Close()
+		return unix.ENOMEM
+	}
+	prog := loader.Program{
+		Path: name, File: file, Argv: argv, Envv: envv, UID: creds.UID, EUID: creds.EUID, GID: creds.GID, EGID: creds.EGID,
+	}
+	open := func(p string) (loader.File, error) { return t.openExecutable(vfs.AtCwd(t), p, 0) }
+	hw := k.Auxv
+	hw.Machine, hw.Platform, hw.Sigreturn = elfMachine, platform, sigreturnCode
+	hw.MinSigStack = signalFrameSize(len(t.ctx.VectorState()))
+	loaded, err := loader.Load(space, prog, open, hw, k.Random, stack)
+	if err == nil && t.space != nil {
+		err = t.killSiblings()
+	}
+	if err != nil {
+		space.Release()
+		return err
+	}
+
+	// Nothing can fail from here on.
+	if t.space != nil {
+		t.leaveSpace()
+	}
+	t.space = space
+	space.SetLimits(stack, t.Rlimit(unix.RLIMIT_AS))
+	t.ctx.SetVectorState(nil)
+	t.ctx.Reset(loaded.Entry, loaded.SP)
+	t.ctx.SetRoot(space.Root())
+	if t.fds.Shared() {
+		own := t.fds.Fork()
+		t.fds.Leave()
+		t.fds = own
+	}
+	t.fds.Exec()
+	t.alt = altStack{Flags: ssDisable}
+	t.robustList, t.clearChildTID = 0, 0
+	t.restart, t.restartCall = nil, nil
+	t.SetComm(path.Base(name))
+
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	g := t.group
+	g.execed = true
+	old := g.actions
+	g.actions = newActions()
+	for sig := range old.table {
+		if old.table[sig].Handler == sigIgn {
+			g.actions.table[sig].Handler = sigIgn
+		}
+	}
+	if g.exitSignal != 0 {
+		g.exitSignal = unix.SIGCHLD
+	}
+	return nil
+}
+
+// killSiblings ends all other threads and makes the caller the leader (de_thread).
+func (t *Task) killSiblings() error {
+	k, g := t.k, t.group
+	k.mu.Lock()
+	if g.exiting || t.killed {
+		k.mu.Unlock()
+		return wait.ErrRestartNoIntr
+	}
+	if len(g.tasks) > 1 {
+		g.execing, g.execAlone = t, make(chan struct{})
+		for _, s := range g.tasks {
+			if s != t {
+				s.killed = true
+				s.notifyLocked()
+			}
+		}
+		alone := g.execAlone
+		k.mu.Unlock()
+		killed := t.sleepKillable(alone)
+		k.mu.Lock()
+		g.execing = nil
+		if killed {
+			k.mu.Unlock()
+			return wait.ErrRestartNoIntr
+		}
+	}
+	if t.tid != g.pid {
+		delete(k.tasks, t.tid)
+		t.tid = g.pid
+		k.tasks[g.pid] = t
+	}
+	g.leader = t
+	g.leaderGone = false
+	k.mu.Unlock()
+	return nil
+}
+
+// openExecutable finds a file and checks that it may be executed (do_open_execat). Errors: those of the path, EACCES, ENOENT.
+func (t *Task) openExecutable(at vfs.At, name string, flags int) (loader.File, error) {
+	if name == "" && flags&unix.AT_EMPTY_PATH == 0 {
+		return nil, unix.ENOENT
+	}
+	look := vfs.Follow
+	if flags&unix.AT_SYMLINK_NOFOLLOW != 0 {
+		look = 0
+	}
+	if flags&unix.AT_EMPTY_PATH != 0 {
+		look |= vfs.EmptyPath
+	}
+	p, err := vfs.Lookup(t, at, name, look)
+	if err != nil {
+		return nil, err
+	}
+	inode := p.Dentry.Inode()
+	switch {
+	case inode.Attributes().Type() == unix.S_IFLNK:
+		return nil, unix.ELOOP
+	case inode.Attributes().Type() != unix.S_IFREG:
+		return nil, unix.EACCES
+	}
+	if err := t.Creds().MayAccess(inode.Attributes(), vfs.MayExec); err != nil {
+		return nil, err
+	}
+	d, err := vfs.OpenPath(t, p, unix.O_RDONLY, false)
+	if err != nil {
+		return nil, err
+	}
+	return &executableFile{t, d}, nil
+}
+
+// executableFile is a description as the loader reads it.
+type executableFile struct {
+	t *Task
+	d *vfs.Description
+}
+
+func (f *executableFile) ReadAt(p []byte, off int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		n, err := f.d.ReadAt(f.t, vfs.Bytes(p[done:]), off+int64(done))
+		if err != nil || n == 0 {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+func (f *executableFile) Object() mm.Object {
+	o, err := NewFileObject(f.t, f.d)
+	if err != nil {
+		return nil
+	}
+	return o
+}
+
+func (f *executableFile) Close() { f.d.Unref() }

@@ -1,0 +1,193 @@
+package task
+
+import (
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/wait"
+)
+
+// Exit is exit(2): the calling thread ends.
+func (t *Task) Exit(code int) error {
+	t.exitCode = code & 0xff << 8
+	t.exiting = true
+	return ErrNoReturn
+}
+
+// ExitGroup is exit_group(2): the process ends.
+func (t *Task) ExitGroup(code int) error {
+	k, g := t.k, t.group
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !g.exiting {
+		g.exiting, g.exitCode = true, code&0xff<<8
+	}
+	for _, s := range g.tasks {
+		if s != t {
+			s.killed = true
+			s.notifyLocked()
+		}
+	}
+	t.exiting = true
+	return ErrNoReturn
+}
+
+// leave ends the task: it gives back what it holds, in Linux's order (do_exit), and tells the parent.
+func (t *Task) leave() {
+	k, g := t.k, t.group
+	t.leaveSpace()
+	t.fds.Leave()
+	t.fs.Leave()
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	t.account()
+
+	k.mu.Lock()
+	t.dead = true
+	t.state.Store(int32(StateZombie))
+	g.exited.Add(t.cpuTime.Load())
+	for i, s := range g.tasks {
+		if s == t {
+			g.tasks = append(g.tasks[:i], g.tasks[i+1:]...)
+			break
+		}
+	}
+	if t.tid != g.pid {
+		delete(k.tasks, t.tid)
+	}
+	if t == g.leader && !g.exiting {
+		g.leaderGone, g.exitCode = true, t.exitCode
+	}
+	// Signals of the process that only this thread would have taken go to another one.
+	for left := g.pending.set &^ t.mask; left != 0 && len(g.tasks) > 0; {
+		sig := left.next()
+		left &^= 1 << (sig - 1)
+		k.retargetLocked(g, sig)
+	}
+	switch {
+	case len(g.tasks) == 0:
+		k.groupEndedLocked(g)
+	case len(g.tasks) == 1 && g.execing == g.tasks[0]:
+		close(g.execAlone)
+	default:
+		k.stopCompleteLocked(g)
+	}
+	k.mu.Unlock()
+	t.ctx.Release()
+	k.live.Add(-1)
+	k.idle.Notify(wait.In)
+}
+
+// leaveSpace lets go of the address space: threads that wait for this one learn of it (mm_release).
+func (t *Task) leaveSpace() {
+	if t.space == nil {
+		return
+	}
+	t.leaveFutexes()
+	u := t.space.Usage()
+	t.k.mu.Lock()
+	t.group.maxRSS = max(t.group.maxRSS, u.PeakResident)
+	vfork := t.vforkDone
+	t.vforkDone = nil
+	t.k.mu.Unlock()
+	t.space.Release()
+	t.space = nil
+	if vfork != nil {
+		close(vfork)
+	}
+}
+
+// leaveFutexes marks robust futexes that the task holds and clears its tid word.
+func (t *Task) leaveFutexes() {
+	t.exitRobustList()
+	if t.clearChildTID != 0 {
+		if t.space.Users() > 1 {
+			var zero [4]byte
+			if t.CopyOutUser(t.clearChildTID, zero[:]) == nil {
+				t.FutexWake(t.clearChildTID, false, 1, ^uint32(0))
+			}
+		}
+		t.clearChildTID = 0
+	}
+}
+
+// groupEndedLocked makes g a zombie, finds new parents for its children and tells its own.
+func (k *Kernel) groupEndedLocked(g *Group) {
+	g.zombie = true
+	g.stopping = false
+	if g.realTimer != nil {
+		g.realTimer.Stop()
+	}
+	k.hangupIfOrphanedLocked(g.pgroup, g)
+	for child := range g.children {
+		k.adoptLocked(child, g)
+	}
+	clear(g.children)
+	if g.ended != nil {
+		close(g.ended)
+	}
+	p := g.parent
+	act := p.actions.table[unix.SIGCHLD]
+	reap := p == k.init || g.exitSignal == unix.SIGCHLD && (act.Handler == sigIgn || act.Flags&saNoCldWait != 0)
+	if p != k.init && g.exitSignal != 0 && !(g.exitSignal == unix.SIGCHLD && act.Handler == sigIgn) {
+		code, status := exitNews(g.exitCode)
+		k.sendLocked(p, nil, childInfo(g, int(g.exitSignal), code, status))
+	}
+	if reap {
+		k.reapLocked(g)
+	}
+	p.childNews.Notify(wait.In)
+}
+
+// exitNews splits a wait status into si_code and si_status.
+func exitNews(status int) (code, value int) {
+	if sig := status & 0x7f; sig != 0 {
+		return cldKilled, sig
+	}
+	return cldExited, status >> 8
+}
+
+// adoptLocked gives a child of a process that ends to the nearest subreaper, else to init.
+func (k *Kernel) adoptLocked(child, old *Group) {
+	parent := k.init
+	for a := old.parent; a != nil && a != k.init; a = a.parent {
+		if a.subreaper && !a.zombie && len(a.tasks) > 0 {
+			parent = a
+			break
+		}
+	}
+	child.parent = parent
+	child.exitSignal = unix.SIGCHLD
+	parent.children[child] = struct{}{}
+	for _, t := range child.tasks {
+		if sig := t.ParentDeathSignal(); sig != 0 {
+			k.sendLocked(child, t, kernelInfo(sig))
+		}
+	}
+	switch {
+	case !child.zombie:
+		k.hangupIfOrphanedLocked(child.pgroup, nil)
+	case parent == k.init:
+		k.reapLocked(child)
+	default:
+		code, status := exitNews(child.exitCode)
+		k.sendLocked(parent, nil, childInfo(child, int(unix.SIGCHLD), code, status))
+		parent.childNews.Notify(wait.In)
+	}
+}
+
+// reapLocked removes a zombie.
+func (k *Kernel) reapLocked(g *Group) {
+	p := g.parent
+	delete(p.children, g)
+	p.childTime += g.cpuTimeLocked() + g.childTime
+	p.childMaxRSS = max(p.childMaxRSS, g.maxRSS, g.childMaxRSS)
+	delete(k.groups, g.pid)
+	if t := k.tasks[g.pid]; t != nil && t.group == g {
+		delete(k.tasks, g.pid)
+	}
+	k.leaveProcessGroupLocked(g, g.pgroup)
+	if s := k.sessions[g.pid]; s != nil && s.leader == g {
+		s.leader = nil
+	}
+}

@@ -1,0 +1,56 @@
+package task
+
+import (
+	"math"
+
+	"ringo/guestkernel/mm"
+	"ringo/guestkernel/vfs"
+)
+
+// fileObject is a file as address spaces map it. It is comparable: two mappings of one description are
+// the same object.
+type fileObject struct {
+	file vfs.Mappable
+	d    *vfs.Description
+}
+
+// NewFileObject answers what d maps, nil for anonymous memory (/dev/zero). Errors: ENODEV and the file's own.
+func NewFileObject(t *Task, d *vfs.Description) (mm.Object, error) {
+	m, err := d.Mappable(t)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	return fileObject{m, d}, nil
+}
+
+// Page implements mm.Object.
+func (o fileObject) Page(off uint64, write bool) (uint64, error) {
+	phys, err := o.file.MapPage(off>>mm.PageShift, write)
+	if err == vfs.ErrPastEnd {
+		err = mm.ErrBeyondEnd
+	}
+	return phys, err
+}
+
+// Attach implements mm.Object: the mapping holds the description open.
+func (o fileObject) Attach(s *mm.Space) {
+	o.d.Ref()
+	o.file.Attach(fileMapping{s})
+}
+
+// Detach implements mm.Object.
+func (o fileObject) Detach(s *mm.Space) {
+	o.file.Detach(fileMapping{s})
+	o.d.Unref()
+}
+
+// Identity implements mm.Object.
+func (o fileObject) Identity() any { return o.file }
+
+// fileMapping is an address space as files know it.
+type fileMapping struct{ space *mm.Space }
+
+// Invalidate implements vfs.Mapping.
+func (m fileMapping) Invalidate(file vfs.Mappable, first uint64) {
+	m.space.Invalidate(file, first<<mm.PageShift, math.MaxUint64-first<<mm.PageShift)
+}

@@ -1,0 +1,228 @@
+package task
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/loader"
+	"ringo/guestkernel/mm"
+	"ringo/guestkernel/vfs"
+	"ringo/guestkernel/wait"
+)
+
+// maxPID is pid_max of a 64-bit Linux.
+const maxPID = 4 << 20
+
+// Config is what a Kernel is made of.
+type Config struct {
+	Machine  Machine
+	Memory   *mm.Memory
+	Syscalls Syscalls
+	Random   mm.Random // safe for concurrent use
+	// Auxv are the machine's AT_HWCAP and the like.
+	Auxv loader.Hardware
+	// Trace, if set, is told about every system call after it was served.
+	Trace func(t *Task, nr uint64, args [6]uint64, ret uint64, err error)
+}
+
+// Kernel is the set of all tasks and what they share.
+type Kernel struct {
+	Config
+	started time.Time
+	live    atomic.Int64 // tasks whose goroutine has not ended
+	forks   atomic.Uint64
+
+	futexes futexTable
+
+	mu       sync.Mutex
+	tasks    map[int]*Task
+	groups   map[int]*Group
+	pgroups  map[int]*ProcessGroup
+	sessions map[int]*Session
+	lastPID  int
+	init     *Group // PID 1: has no thread, adopts orphans and reaps them at once
+	idle     wait.Queue
+
+	hostname, domainname string // guarded by mu
+}
+
+// InitPID is the process that adopts orphans.
+const InitPID = 1
+
+// New makes a kernel with its init process, which is the kernel itself: it has no thread and reaps its
+// children at once.
+func New(c Config) *Kernel {
+	k := &Kernel{
+		Config: c, started: time.Now(),
+		tasks: make(map[int]*Task), groups: make(map[int]*Group), pgroups: make(map[int]*ProcessGroup), sessions: make(map[int]*Session),
+		lastPID: InitPID, hostname: "ringo", domainname: "(none)",
+	}
+	k.futexes.init()
+	k.init = &Group{k: k, pid: InitPID, actions: newActions(), children: make(map[*Group]struct{})}
+	k.groups[InitPID] = k.init
+	k.mu.Lock()
+	k.joinProcessGroupLocked(k.init, k.newSessionLocked(k.init), InitPID)
+	k.mu.Unlock()
+	return k
+}
+
+// Started is when the kernel began, for uptime.
+func (k *Kernel) Started() time.Time { return k.started }
+
+// Forks is the number of tasks made since boot.
+func (k *Kernel) Forks() uint64 { return k.forks.Load() }
+
+// Live is the number of tasks that exist.
+func (k *Kernel) Live() int { return int(k.live.Load()) }
+
+// Hostname and Domainname are uname(2)'s names.
+func (k *Kernel) Hostname() (host, domain string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.hostname, k.domainname
+}
+
+// SetHostname and SetDomainname change them.
+func (k *Kernel) SetHostname(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hostname = name
+}
+
+// SetDomainname is setdomainname(2).
+func (k *Kernel) SetDomainname(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.domainname = name
+}
+
+// allocPIDLocked finds a number that no task, group, process group or session uses.
+func (k *Kernel) allocPIDLocked() (int, error) {
+	for range maxPID {
+		k.lastPID++
+		if k.lastPID >= maxPID {
+			k.lastPID = 300 // RESERVED_PIDS: low numbers are for daemons of the boot
+		}
+		n := k.lastPID
+		if k.tasks[n] == nil && k.groups[n] == nil && k.pgroups[n] == nil && k.sessions[n] == nil {
+			return n, nil
+		}
+	}
+	return 0, unix.EAGAIN
+}
+
+// Spawn describes the first task of a program started by the kernel.
+type Spawn struct {
+	Path       string
+	Argv, Envv []string
+	FS         *vfs.FSContext // taken over
+	FDs        *vfs.FDTable   // taken over
+	Creds      *vfs.Creds
+}
+
+// Spawn starts a program as a child of init, in a session of its own. Errors are those of execve(2).
+// The process's Ended channel is closed when it has ended.
+func (k *Kernel) Spawn(s Spawn) (*Group, error) {
+	ctx, err := k.Machine.NewContext()
+	if err != nil {
+		s.FDs.Leave()
+		s.FS.Leave()
+		return nil, err
+	}
+	g := &Group{k: k, actions: newActions(), children: make(map[*Group]struct{}), exitSignal: unix.SIGCHLD, ended: make(chan struct{})}
+	g.limits.setDefaults()
+	g.started = time.Now()
+	t := k.newTask(g, ctx)
+	t.fs, t.fds = s.FS, s.FDs
+	t.creds.Store(s.Creds)
+	k.mu.Lock()
+	pid, err := k.allocPIDLocked()
+	if err == nil {
+		t.tid, g.pid = pid, pid
+	}
+	k.mu.Unlock()
+	if err == nil {
+		err = t.exec(s.Path, vfs.AtCwd, 0, s.Argv, s.Envv)
+	}
+	if err != nil {
+		s.FDs.Leave()
+		s.FS.Leave()
+		if t.space != nil {
+			t.space.Release()
+		}
+		ctx.Release()
+		return nil, err
+	}
+	k.mu.Lock()
+	g.parent = k.init
+	k.init.children[g] = struct{}{}
+	k.groups[pid] = g
+	k.joinProcessGroupLocked(g, k.newSessionLocked(g), pid)
+	k.publishLocked(t)
+	k.mu.Unlock()
+	go t.run()
+	return g, nil
+}
+
+// publishLocked makes a new task visible and counts it.
+func (k *Kernel) publishLocked(t *Task) {
+	g := t.group
+	g.tasks = append(g.tasks, t)
+	if g.leader == nil {
+		g.leader = t
+	}
+	k.tasks[t.tid] = t
+	k.live.Add(1)
+	k.forks.Add(1)
+}
+
+// KillAll sends SIGKILL to every process but init and returns a channel that is closed when all tasks are gone.
+func (k *Kernel) KillAll() <-chan struct{} {
+	k.mu.Lock()
+	for _, g := range k.groups {
+		if g != k.init {
+			k.killGroupLocked(g, int(unix.SIGKILL), true)
+		}
+	}
+	k.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		w := wait.NewWaiter()
+		k.idle.Register(&w.Entry, wait.In)
+		for k.live.Load() != 0 {
+			<-w.C
+		}
+		k.idle.Unregister(&w.Entry)
+		w.Release()
+		close(done)
+	}()
+	return done
+}
+
+// Find returns the task with a tid, or nil.
+func (k *Kernel) Find(tid int) *Task {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.tasks[tid]
+}
+
+// FindGroup returns the process with a pid, or nil.
+func (k *Kernel) FindGroup(pid int) *Group {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.groups[pid]
+}
+
+// PIDs lists the processes, init included, in no particular order.
+func (k *Kernel) PIDs() []int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := make([]int, 0, len(k.groups))
+	for pid := range k.groups {
+		out = append(out, pid)
+	}
+	return out
+}

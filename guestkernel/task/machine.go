@@ -1,0 +1,75 @@
+package task
+
+import (
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/mm"
+)
+
+// EventKind is why Machine.Run returned.
+type EventKind int
+
+// Kinds of Event.
+const (
+	EventInterrupt EventKind = iota // timer tick or kick
+	EventSyscall
+	EventPageFault // Addr and Access
+	EventException // Signal and Code say what Linux makes of it
+)
+
+// Event is why user mode stopped.
+type Event struct {
+	Kind   EventKind
+	Access mm.Prot
+	Addr   uint64 // page fault: the address; exception: the instruction
+	Signal unix.Signal
+	Code   int32  // si_code
+	Trap   uint64 // for the signal frame: vector (amd64)
+	Error  uint64 // error code (amd64), ESR (arm64)
+}
+
+// Context is the CPU state of one user thread while it is not in user mode. Only the task's own
+// goroutine uses it, except Interrupt.
+type Context interface {
+	Syscall() (nr uint64, args [6]uint64)
+	SetReturn(v int64)
+	Return() int64
+	// RestartSyscall makes the user execute the call again that ended Run.
+	RestartSyscall()
+	PC() uint64
+	SP() uint64
+	SetSP(v uint64)
+	TLS() uint64
+	SetTLS(v uint64)
+	// Reset is execve(2)'s state: everything zero but entry point and stack.
+	Reset(entry, sp uint64)
+	// CopyFrom is fork(2)'s: registers, TLS and vector state.
+	CopyFrom(other Context)
+	// Regs are the general registers, to be changed in place.
+	Regs() *Regs
+	// VectorState is the vector state as signal frames carry it; SetVectorState loads state that a user may
+	// have forged, nil being the initial state, and reports whether it was acceptable.
+	VectorState() []byte
+	SetVectorState(b []byte) bool
+	// SetRoot selects the address space (GPA of the page-table root).
+	SetRoot(phys uint64)
+	// Interrupt makes Run return soon, or at once if it is called next. Any goroutine.
+	Interrupt()
+	// Release frees the context.
+	Release()
+}
+
+// Machine is the CPU below the tasks.
+type Machine interface {
+	NewContext() (Context, error)
+	// Run enters user mode and returns when it stopped.
+	Run(c Context) Event
+	// CPUs is the number of CPUs.
+	CPUs() int
+}
+
+// Syscalls serves system calls.
+type Syscalls interface {
+	Call(t *Task, nr uint64, args [6]uint64) (uint64, error)
+	Name(nr uint64) string
+}

@@ -1,0 +1,158 @@
+package task
+
+import (
+	"encoding/binary"
+	"errors"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/wait"
+)
+
+// ErrNoReturn is what a call answers that has set the registers itself (execve, rt_sigreturn) or will
+// not come back to user mode (exit).
+var ErrNoReturn = errors.New("the call set the registers itself")
+
+// run is the task's goroutine.
+func (t *Task) run() {
+	t.onCPU = time.Now()
+	t.ctx.SetRoot(t.space.Root())
+	for {
+		if t.work.Load() || t.restart != nil || t.savedMask != nil {
+			t.attend()
+		}
+		if t.exiting {
+			break
+		}
+		ev := t.k.Machine.Run(t.ctx)
+		switch ev.Kind {
+		case EventSyscall:
+			t.syscall()
+		case EventPageFault:
+			if f := t.space.HandleFault(ev.Addr, ev.Access); f != nil {
+				t.fault(f.Signal, f.Code, f.Addr, fault{Addr: ev.Addr, Trap: ev.Trap, Error: ev.Error})
+			}
+		case EventException:
+			t.fault(ev.Signal, ev.Code, ev.Addr, fault{Trap: ev.Trap, Error: ev.Error})
+		case EventInterrupt:
+			t.account()
+			runtime.Gosched()
+		}
+	}
+	t.leave()
+}
+
+// syscall serves the call that user mode made.
+func (t *Task) syscall() {
+	nr, args := t.ctx.Syscall()
+	t.sysno.Store(int64(nr))
+	ret, err := t.k.Syscalls.Call(t, nr, args)
+	t.sysno.Store(-1)
+	if t.k.Trace != nil {
+		t.k.Trace(t, nr, args, ret, err)
+	}
+	switch err {
+	case nil:
+		t.ctx.SetReturn(int64(ret))
+		return
+	case ErrNoReturn:
+		return
+	case wait.ErrRestart, wait.ErrRestartNoIntr, wait.ErrRestartNoHandler, wait.ErrRestartBlock:
+		t.restart = err
+		t.ctx.SetReturn(-int64(unix.EINTR))
+		return
+	case wait.ErrWouldBlock:
+		err = unix.EAGAIN
+	}
+	errno, ok := err.(unix.Errno)
+	if !ok && !errors.As(err, &errno) || errno > 511 {
+		errno = unix.EIO
+	}
+	t.ctx.SetReturn(-int64(errno))
+}
+
+// account adds the time since the task last came back to its CPU time.
+func (t *Task) account() {
+	now := time.Now()
+	t.cpuTime.Add(int64(now.Sub(t.onCPU)))
+	t.onCPU = now
+}
+
+// Sleep implements wait.Sleeper: it blocks until c can be received from, the deadline passes or there is work
+// to do before user mode (a signal, an exit).
+func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) wait.Result {
+	select {
+	case <-c:
+		return wait.Woken
+	default:
+	}
+	if t.work.Load() {
+		return wait.Interrupted
+	}
+	var expired <-chan time.Time
+	if !deadline.IsZero() {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return wait.TimedOut
+		}
+		if t.timer == nil {
+			t.timer = time.NewTimer(left)
+		} else {
+			t.timer.Reset(left)
+		}
+		defer t.timer.Stop()
+		expired = t.timer.C
+	}
+	t.account()
+	t.state.Store(int32(StateSleeping))
+	t.switches.Add(1)
+	result := wait.Woken
+	for {
+		select {
+		case <-c:
+		case <-expired:
+			result = wait.TimedOut
+		case <-t.interrupt:
+			if !t.work.Load() {
+				continue // left over from work that was done already
+			}
+			result = wait.Interrupted
+			select {
+			case <-c:
+				result = wait.Woken
+			default:
+			}
+		}
+		break
+	}
+	t.state.Store(int32(StateRunning))
+	t.onCPU = time.Now()
+	return result
+}
+
+// sleepKillable blocks until c is closed or the task is killed; other signals wait.
+func (t *Task) sleepKillable(c <-chan struct{}) (killed bool) {
+	t.account()
+	t.state.Store(int32(StateSleeping))
+	defer func() {
+		t.state.Store(int32(StateRunning))
+		t.onCPU = time.Now()
+	}()
+	for {
+		t.k.mu.Lock()
+		killed = t.killed
+		t.k.mu.Unlock()
+		if killed {
+			return true
+		}
+		select {
+		case <-c:
+			return false
+		case <-t.interrupt:
+		}
+	}
+}
+
+func load64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }

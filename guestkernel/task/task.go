@@ -1,0 +1,137 @@
+package task
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/mm"
+	"ringo/guestkernel/vfs"
+)
+
+// Task is one thread.
+type Task struct {
+	k     *Kernel
+	group *Group
+	ctx   Context
+
+	// Owned by the task.
+	space         *mm.Space
+	fs            *vfs.FSContext
+	fds           *vfs.FDTable
+	clearChildTID uint64
+	robustList    uint64
+	restart       error // the restart error that the last call ended with
+	restartCall   func() (uint64, error)
+	savedMask     *SigSet // to be restored unless a handler runs (sigsuspend, ppoll)
+	alt           altStack
+	timer         *time.Timer
+	lastFault     fault
+	faultSignal   int  // signal that lastFault belongs to
+	exiting       bool // leaves its loop at the next turn
+	exitCode      int  // wait status
+	onCPU         time.Time
+	waiter        futexWaiter
+
+	creds    atomic.Pointer[vfs.Creds]
+	comm     atomic.Pointer[string]
+	cpuTime  atomic.Int64 // ns not asleep
+	state    atomic.Int32 // State
+	pdeath   atomic.Int32 // PR_SET_PDEATHSIG
+	sysno    atomic.Int64 // call being served, -1 outside
+	blocked  atomic.Uint64
+	switches atomic.Uint64
+
+	work      atomic.Bool   // signals or exits wait to be looked at before user mode
+	interrupt chan struct{} // ends Sleep when work was set
+
+	// Guarded by Kernel.mu.
+	tid        int
+	mask       SigSet
+	pending    pending
+	waitingFor SigSet // sigtimedwait: blocked signals that wake the task all the same
+	killed     bool   // SIGKILL, or a sibling's exec or exit_group
+	stoppedIn  bool   // counted in group.stopped
+	dead       bool
+	vforkDone  chan struct{} // closed when exec or exit lets the parent go on
+}
+
+// State is what /proc/PID/stat says about a task.
+type State int32
+
+// States.
+const (
+	StateRunning State = iota
+	StateSleeping
+	StateStopped
+	StateZombie
+)
+
+func (k *Kernel) newTask(g *Group, ctx Context) *Task {
+	t := &Task{k: k, group: g, ctx: ctx, interrupt: make(chan struct{}, 1)}
+	t.sysno.Store(-1)
+	name := ""
+	t.comm.Store(&name)
+	return t
+}
+
+// Kernel is the kernel the task belongs to.
+func (t *Task) Kernel() *Kernel { return t.k }
+
+// Group is the task's process.
+func (t *Task) Group() *Group { return t.group }
+
+// TID is the thread's number.
+func (t *Task) TID() int { return t.tid }
+
+// Space is the address space; only the task's own goroutine may use it for long.
+func (t *Task) Space() *mm.Space { return t.space }
+
+// Context is the CPU state, for the task's own goroutine.
+func (t *Task) Context() Context { return t.ctx }
+
+// Comm is the name of the thread (prctl PR_SET_NAME).
+func (t *Task) Comm() string { return *t.comm.Load() }
+
+// SetComm sets the name, cut to 15 bytes.
+func (t *Task) SetComm(name string) {
+	if len(name) > 15 {
+		name = name[:15]
+	}
+	t.comm.Store(&name)
+}
+
+// SetClearChildTID is set_tid_address(2).
+func (t *Task) SetClearChildTID(addr uint64) { t.clearChildTID = addr }
+
+// SetRobustList and RobustList are set_robust_list(2)'s head.
+func (t *Task) SetRobustList(head uint64) { t.robustList = head }
+
+// RobustList is the head of the list of robust futexes.
+func (t *Task) RobustList() uint64 { return t.robustList }
+
+// SetParentDeathSignal and ParentDeathSignal are prctl(PR_SET_PDEATHSIG).
+func (t *Task) SetParentDeathSignal(sig int) { t.pdeath.Store(int32(sig)) }
+
+// ParentDeathSignal is the signal that the parent's death sends, 0 for none.
+func (t *Task) ParentDeathSignal() int { return int(t.pdeath.Load()) }
+
+// SetCreds replaces the credentials.
+func (t *Task) SetCreds(c *vfs.Creds) { t.creds.Store(c) }
+
+// CPUTime is the time the task was not asleep.
+func (t *Task) CPUTime() time.Duration { return time.Duration(t.cpuTime.Load()) }
+
+// SetRestart registers what restart_syscall(2) does after a call that ended with wait.ErrRestartBlock.
+func (t *Task) SetRestart(call func() (uint64, error)) { t.restartCall = call }
+
+// RunRestart is restart_syscall(2).
+func (t *Task) RunRestart() (uint64, error) {
+	call := t.restartCall
+	t.restartCall = nil
+	if call == nil {
+		return 0, unix.EINTR
+	}
+	return call()
+}
