@@ -139,15 +139,17 @@ func (c *runCommand) explain(err error, outcome guest.Outcome) error {
 		programRan := outcome.Kernel != ""
 		switch interrupted := (*console.InterruptedError)(nil); {
 		case errors.Is(err, errTimeout):
+			tell(statusTimeout, fmt.Errorf("timeout: the guest was still running after %v", c.Timeout))
 			if !programRan || c.Verbose {
 				c.report(crash, outcome)
 			}
-			return exit(tell(statusTimeout, fmt.Errorf("timeout: the guest was still running after %v", c.Timeout)))
+			return exit(statusTimeout)
 		case errors.As(err, &interrupted):
 			return exit(tell(128+int(interrupted.Signal), interrupted))
 		}
+		tell(statusFailure, err)
 		c.report(crash, outcome)
-		return exit(tell(statusFailure, err))
+		return exit(statusFailure)
 	}
 	return c.fail(err)
 }

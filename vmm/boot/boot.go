@@ -35,6 +35,7 @@ type Result struct {
 	Kernel Kernel
 	Info   uint64 // GPA of the boot info page: the entry's first argument
 	Root   uint64 // GPA of the boot page tables
+	Early  uint64 // GVA of the early exception vectors
 	Initrd uint64 // GPA
 }
 
@@ -67,11 +68,15 @@ func Load(q *Request) (*Result, error) {
 		devices = append(devices, [2]uint64{w.Base, w.Size})
 	}
 	devices = mergeRanges(devices)
-	root, _, err := writeTables(l, q.Memory, k, q.RAM, devices)
+	root, _, err := writeTables(l, q.Memory, k, q.RAM, append(devices[:len(devices):len(devices)], l.hidden...))
 	if err != nil {
 		return nil, err
 	}
 	if err := q.Memory.WriteAt(l.RAMBase+commandLineOffset, []byte(q.CommandLine), loader); err != nil {
+		return nil, err
+	}
+	early := l.DirectMap + l.RAMBase + earlyOffset
+	if err := q.Memory.WriteAt(l.RAMBase+earlyOffset, l.early(early), loader); err != nil {
 		return nil, err
 	}
 	info := describe(q, k, initrd, root, devices)
@@ -86,7 +91,7 @@ func Load(q *Request) (*Result, error) {
 	if err := q.Memory.WriteAt(at, page.Bytes(), loader); err != nil {
 		return nil, err
 	}
-	return &Result{Kernel: *k, Info: at, Root: root, Initrd: initrd}, nil
+	return &Result{Kernel: *k, Info: at, Root: root, Early: early, Initrd: initrd}, nil
 }
 
 // placeInitrd is the GPA at which the initramfs ends low RAM.

@@ -20,6 +20,7 @@ import (
 const (
 	infoOffset        = 0x10000
 	commandLineOffset = 0x11000
+	earlyOffset       = 0x12000
 	tablesOffset      = 0x20000
 	tablesEnd         = 0x100000
 	kernelOffset      = 2 << 20
@@ -47,6 +48,8 @@ type Layout struct {
 	mapKernel   bool   // the image is not part of the direct map
 	info        func(*bootinfo.Info)
 	devices     func(cpus int) [][2]uint64
+	hidden      [][2]uint64 // mapped like devices, not in the boot info
+	early       func(gva uint64) []byte
 	tables      func(mem pagetable.Memory, root uint64) mapper
 }
 
@@ -63,7 +66,7 @@ func LayoutOf(arch string) (*Layout, error) {
 			Arch: amd64.Arch, Machine: amd64.ELFMachine, Relative: amd64.RelativeRelocation,
 			RAMBase: amd64.RAMBase, UsableBase: amd64.UsableBase, LowRAMEnd: amd64.LowRAMEnd,
 			DirectMap: amd64.DirectMap, KernelMap: amd64.KernelMap, KernelLimit: amd64.KernelMapSize, mapKernel: true,
-			devices: amd64.DeviceRanges,
+			devices: amd64.DeviceRanges, hidden: amd64.HiddenPages(), early: amd64.EarlyVectors,
 			info: func(i *bootinfo.Info) {
 				i.UART, i.PowerPort, i.IOAPIC = amd64.UART, amd64.PowerPort, amd64.IOAPIC
 			},
@@ -76,7 +79,7 @@ func LayoutOf(arch string) (*Layout, error) {
 			Arch: arm64.Arch, Machine: arm64.ELFMachine, Relative: arm64.RelativeRelocation,
 			RAMBase: arm64.RAMBase, UsableBase: arm64.UsableBase, LowRAMEnd: arm64.LowRAMEnd,
 			DirectMap: arm64.DirectMap, KernelMap: arm64.KernelMap, KernelLimit: arm64.LowRAMEnd,
-			devices: arm64.DeviceRanges,
+			devices: arm64.DeviceRanges, hidden: arm64.HiddenPages(), early: arm64.EarlyVectors,
 			info: func(i *bootinfo.Info) {
 				i.UART, i.GICD, i.GICR, i.TimerIRQ = arm64.UART, arm64.GICD, arm64.GICR, arm64.TimerIRQ
 			},

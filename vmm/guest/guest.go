@@ -180,7 +180,7 @@ func (g *guest) build() error {
 		return fmt.Errorf("kernel %s: %w", g.o.Kernel, err)
 	}
 	g.entry = machine.Entry{
-		PC: r.Kernel.Entry, Root: r.Root, Arg: r.Info,
+		PC: r.Kernel.Entry, Root: r.Root, Arg: r.Info, Early: r.Early,
 		Image: machine.Image{Phys: r.Kernel.Phys, Virt: r.Kernel.Virt, Size: r.Kernel.Size},
 	}
 	g.phases.mark("memory loaded")

@@ -23,10 +23,14 @@ const (
 	virtioGSI    = vcpu.VirtioGSI
 	maxVirtio    = vcpu.MaxVirtio
 	powerPort    = vcpu.PowerPort
+	earlyPort    = vcpu.EarlyPort
+	earlyPage    = vcpu.EarlyPage
 )
 
 var (
 	newVM         = vcpu.NewVM
 	readWalk      = pagetable.ReadWalk
 	describeDebug = vcpu.DescribeDebug
+
+	earlyException = vcpu.EarlyException
 )

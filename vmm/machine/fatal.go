@@ -98,13 +98,19 @@ type FatalExit struct {
 	Addr    uint64 // kvm.Exit.Addr
 	// Instructions are the bytes KVM reported with the exit, if it did.
 	Instructions []byte
-	CPUs         []CPUState
-	Image        Image
-	Memory       *Memory
+	// Early describes an exception before the kernel had vectors of its own; the registers
+	// are those of the instruction that raised it.
+	Early  string
+	CPUs   []CPUState
+	Image  Image
+	Memory *Memory
 }
 
 // Error is one line.
 func (f *FatalExit) Error() string {
+	if f.Early != "" {
+		return fmt.Sprintf("vCPU %d: %s", f.VCPU, f.Early)
+	}
 	s := fmt.Sprintf("vCPU %d: %s: %s", f.VCPU, f.Summary, f.Reason.Meaning())
 	if f.Err != nil && f.Err != errUnexpected {
 		s += ": " + f.Err.Error()
@@ -118,7 +124,20 @@ func (f *FatalExit) Unwrap() error { return f.Err }
 // complete reads the state of all vCPUs, whose threads have ended.
 func (f *FatalExit) complete(m *Machine) {
 	f.CPUs, f.Image, f.Memory = m.CPUStates(), m.image, m.mem
+	if f.Err != errEarly {
+		return
+	}
+	for i := range f.CPUs {
+		if s := &f.CPUs[i]; s.ID == f.VCPU && s.Registers != nil {
+			read := func(gva uint64, n int) []byte { return m.mem.ReadVirtual(s.Registers, gva, n) }
+			f.Early = earlyException(s.Registers, m.early, read)
+			s.Code = read(s.Registers.PC(), codeBytes)
+		}
+	}
 }
+
+// codeBytes is how much code a report holds.
+const codeBytes = 64
 
 // CPUStates reads all vCPUs. Only after Run has returned.
 func (m *Machine) CPUStates() []CPUState {
@@ -126,7 +145,7 @@ func (m *Machine) CPUStates() []CPUState {
 	for _, c := range m.cpus {
 		s := CPUState{ID: c.v.ID, Exits: c.history.records(), Total: c.history.n}
 		if s.Registers, s.Err = c.v.Registers(); s.Err == nil {
-			s.Code = m.mem.ReadVirtual(s.Registers, s.Registers.PC(), 64)
+			s.Code = m.mem.ReadVirtual(s.Registers, s.Registers.PC(), codeBytes)
 		}
 		states = append(states, s)
 	}
@@ -169,11 +188,10 @@ func (m *Memory) Walk(r *Registers, gva uint64) pagetable.Walk {
 	})
 }
 
-// Report writes the first-version report: the exit, every vCPU's registers, the code at PC,
-// the top of the stack, and the last exits.
+// Report writes what follows Error's line: every vCPU's registers, the code at PC, the top of
+// the stack, and the last exits.
 func (f *FatalExit) Report(w io.Writer) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", f.Error())
 	if len(f.Instructions) > 0 {
 		fmt.Fprintf(&b, "instruction bytes from KVM: % x\n", f.Instructions)
 	}

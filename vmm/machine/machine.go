@@ -43,6 +43,7 @@ type Entry struct {
 	PC    uint64 // GVA
 	Root  uint64 // GPA of the boot page tables
 	Arg   uint64 // GPA of the boot info page; the CPU number is the second argument
+	Early uint64 // GVA of the early exception vectors, 0 for none
 	Image Image  // for reports
 }
 
@@ -59,6 +60,7 @@ type Machine struct {
 	pio   bus
 	owned []io.Closer // eventfds of interrupts
 	image Image
+	early uint64
 	start time.Time
 
 	windows   []bootinfo.MMIO

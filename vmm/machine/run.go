@@ -48,9 +48,9 @@ func (m *Machine) Run(ctx context.Context, e Entry) (Stop, error) {
 	if m.running {
 		return Stop{}, errors.New("machine was run before")
 	}
-	m.running, m.image = true, e.Image
+	m.running, m.image, m.early = true, e.Image, e.Early
 	for _, c := range m.cpus {
-		if err := c.v.SetEntry(e.PC, e.Root, e.Arg, uint64(c.v.ID)); err != nil {
+		if err := c.v.SetEntry(e.PC, e.Root, e.Arg, uint64(c.v.ID), e.Early); err != nil {
 			return Stop{}, err
 		}
 	}
@@ -128,12 +128,21 @@ func explainErrno(err error) error {
 // errUnexpected is an exit the monitor has no answer to.
 var errUnexpected = errors.New("unexpected exit")
 
+// errEarly is an exception before the kernel had vectors of its own.
+var errEarly = errors.New("early exception")
+
 // handle serves one exit; an error ends the machine.
 func (c *cpu) handle(x *kvm.Exit) error {
 	switch x.Reason {
 	case kvm.ReasonMMIO:
+		if earlyPage != 0 && x.Addr&^0xfff == earlyPage {
+			return errEarly
+		}
 		return c.dispatch(&c.m.mmio, x.Addr, x.Data, x.Write)
 	case kvm.ReasonIO:
+		if earlyPort != 0 && x.Port == earlyPort {
+			return errEarly
+		}
 		return c.io(x)
 	case kvm.ReasonIntr, kvm.ReasonIRQWindow:
 		return nil

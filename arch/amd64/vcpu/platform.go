@@ -46,6 +46,10 @@ const (
 	TimerIRQ   = 0
 )
 
+// HiddenPages are GPAs that the boot page tables map as device memory but the boot info
+// does not list.
+func HiddenPages() [][2]uint64 { return nil }
+
 // DeviceRanges are the GPAs besides the virtio windows that hold registers.
 func DeviceRanges(cpus int) [][2]uint64 {
 	return [][2]uint64{{IOAPIC, IOAPICSize}}

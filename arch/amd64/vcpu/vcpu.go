@@ -65,7 +65,8 @@ func (vm *VM) NewVCPU(id int) (*VCPU, error) {
 
 // SetEntry brings the vCPU into the state docs/architecture.md promises at the kernel's
 // entry: pc is a GVA, root the GPA of the page tables, arg0 and arg1 the first two arguments.
-func (v *VCPU) SetEntry(pc, root, arg0, arg1 uint64) error {
+// early is the GVA of the EarlyVectors, 0 for none.
+func (v *VCPU) SetEntry(pc, root, arg0, arg1, early uint64) error {
 	var s gokvm.Sregs
 	if _, err := kvm.Ioctl(v.FD(), kvm.R[gokvm.Sregs](nrGetSregs), &s); err != nil {
 		return fmt.Errorf("vCPU %d: KVM_GET_SREGS: %w", v.ID, err)
@@ -76,6 +77,11 @@ func (v *VCPU) SetEntry(pc, root, arg0, arg1 uint64) error {
 	s.TR = gokvm.Segment{Limit: 0x67, Typ: 11, Present: 1}
 	s.LDT = gokvm.Segment{Unusable: 1}
 	s.GDT, s.IDT = gokvm.Descriptor{}, gokvm.Descriptor{}
+	if early != 0 {
+		s.GDT = gokvm.Descriptor{Base: early + earlyGDT, Limit: 3*8 - 1}
+		s.IDT = gokvm.Descriptor{Base: early + earlyIDT, Limit: earlyVectors*16 - 1}
+		s.TR.Base = early + earlyTSS + uint64(v.ID)*tssSize
+	}
 	s.CR0 = cr0PE | cr0MP | cr0ET | cr0NE | cr0WP | cr0PG
 	s.CR3 = root
 	s.CR4 = cr4PAE | cr4OSFXSR | cr4OSXMMEXCPT

@@ -12,7 +12,7 @@ const (
 	nrSetTSSAddr         = 0x47
 	nrSetIdentityMapAddr = 0x48
 	nrGetSupportedCPUID  = 0x05
-	nrGetTSCKHz          = 0xa3
+	nrSetGSIRouting      = 0x6a
 
 	// Three pages below the local APIC that KVM uses on Intel processors without
 	// unrestricted guest, and one for its identity map; no memory slot lies there.
@@ -22,6 +22,10 @@ const (
 	capX2APICAPI            = gokvm.Capability(129)
 	x2apicUse32BitIDs       = 1 << 0
 	x2apicDisableBroadcasts = 1 << 1
+
+	ioapicPins    = 24
+	routeIRQChip  = 1
+	irqChipIOAPIC = 2
 
 	maxCPUIDEntries = 256
 )
@@ -58,6 +62,9 @@ func (vm *VM) setUp() error {
 	if err := gokvm.CreateIRQChip(uintptr(vm.FD())); err != nil {
 		return fmt.Errorf("KVM_CREATE_IRQCHIP: %w", err)
 	}
+	if err := vm.routeInterrupts(); err != nil {
+		return err
+	}
 	if vm.Check(capX2APICAPI) != 0 {
 		if err := vm.EnableCap(capX2APICAPI, x2apicUse32BitIDs|x2apicDisableBroadcasts); err != nil {
 			return err
@@ -66,6 +73,35 @@ func (vm *VM) setUp() error {
 	var err error
 	vm.cpuid, err = supportedCPUID(vm.SystemFD())
 	return err
+}
+
+// gsiRoute is struct kvm_irq_routing_entry of kind KVM_IRQ_ROUTING_IRQCHIP.
+type gsiRoute struct {
+	GSI, Type, Flags, _ uint32
+	IRQChip, Pin        uint32
+	_                   [6]uint32
+}
+
+// gsiRoutes is struct kvm_irq_routing with its entries.
+type gsiRoutes struct {
+	N, Flags uint32
+	Routes   [ioapicPins]gsiRoute
+}
+
+type gsiHeader struct{ N, Flags uint32 }
+
+// routeInterrupts connects GSI n to pin n of the I/O APIC and to nothing else. KVM's default
+// also feeds the two PICs, whose unprogrammed vectors would look like exceptions to a guest
+// that leaves LINT0 as it is after reset.
+func (vm *VM) routeInterrupts() error {
+	r := gsiRoutes{N: ioapicPins}
+	for n := range r.Routes {
+		r.Routes[n] = gsiRoute{GSI: uint32(n), Type: routeIRQChip, IRQChip: irqChipIOAPIC, Pin: uint32(n)}
+	}
+	if _, err := kvm.Ioctl(vm.FD(), kvm.W[gsiHeader](nrSetGSIRouting), &r); err != nil {
+		return fmt.Errorf("KVM_SET_GSI_ROUTING: %w", err)
+	}
+	return nil
 }
 
 // StartInterrupts completes the interrupt controllers once all vCPUs exist.

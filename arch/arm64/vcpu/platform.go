@@ -52,6 +52,10 @@ const (
 	interruptIDs = 96
 )
 
+// HiddenPages are GPAs that the boot page tables map as device memory but the boot info
+// does not list.
+func HiddenPages() [][2]uint64 { return [][2]uint64{{EarlyPage, 0x1000}} }
+
 // DeviceRanges are the GPAs besides the virtio windows that hold registers.
 func DeviceRanges(cpus int) [][2]uint64 {
 	return [][2]uint64{{GICD, GICDSize}, {GICR, GICRSize * uint64(cpus)}, {UART, UARTSize}}

@@ -104,7 +104,8 @@ const (
 
 // SetEntry brings the vCPU into the state docs/architecture.md promises at the kernel's
 // entry: pc is a GVA, root the GPA of the page tables, arg0 and arg1 the first two arguments.
-func (v *VCPU) SetEntry(pc, root, arg0, arg1 uint64) error {
+// early is the GVA of the EarlyVectors, 0 for none.
+func (v *VCPU) SetEntry(pc, root, arg0, arg1, early uint64) error {
 	mmfr0, err := v.get(regMMFR0)
 	if err != nil {
 		return err
@@ -115,6 +116,7 @@ func (v *VCPU) SetEntry(pc, root, arg0, arg1 uint64) error {
 		{regTCR, tcrT0SZ | tcrT1SZ | tcrIRGN0 | tcrORGN0 | tcrSH0 | tcrEPD1 | ips<<tcrIPS},
 		{regTTBR0, root},
 		{regTTBR1, 0},
+		{regVBAR, early},
 		{regCPACR, cpacrFPEN},
 		{regSCTLR, sctlrRES1 | sctlrM | sctlrC | sctlrI},
 		{regCore | corePSTATE, pstateEntry},
