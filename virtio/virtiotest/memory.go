@@ -20,10 +20,10 @@ var ErrNotRAM = errors.New("not RAM")
 
 // The layout of every Memory: two slots with a hole between them, and nothing from End up.
 const (
-	LowSize  = 8 << 20
+	LowSize  = 2 << 20
 	HoleBase = LowSize
-	HighBase = 16 << 20
-	HighSize = 1 << 20
+	HighBase = 4 << 20
+	HighSize = 64 << 10
 	End      = HighBase + HighSize
 )
 
