@@ -1,3 +1,5 @@
+//go:build arm64
+
 package ring0
 
 // Defined in entry.s and user.s. Only enterUser is called from Go.

@@ -1,3 +1,5 @@
+//go:build arm64
+
 package ring0
 
 import (
@@ -129,4 +131,11 @@ var hwcaps = [...]struct{ register, shift, min, bit uint64 }{
 func runtimeEntry() uint64 {
 	pc, _ := addresses()
 	return pc
+}
+
+// InitRuntime prepares thread 0: it will enter the Go runtime's own entry point with the
+// argument block (argc, argv, envp, auxv) at sp.
+func (c *Context) InitRuntime(sp uint64) {
+	c.Frame = Frame{ELR: runtimeEntry(), SP: sp, SPSR: pstateKernel}
+	c.Resume = resumeCall
 }

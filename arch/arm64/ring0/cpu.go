@@ -1,3 +1,5 @@
+//go:build arm64
+
 package ring0
 
 import _ "unsafe" // linkname
@@ -44,20 +46,6 @@ type cpu struct {
 	frame  Frame      // registers at a fatal exception
 	event  Event
 }
-
-// PSTATE as SPSR_EL1 holds it (Arm ARM C5.2.19).
-const (
-	pstateEL0t = 0x0
-	pstateEL1t = 0x4
-	pstateF    = 1 << 6
-	pstateD    = 1 << 9
-	pstatePAN  = 1 << 22
-
-	// Kernel Go code: debug exceptions and FIQ masked, IRQ and SError open.
-	pstateKernel = pstateEL1t | pstateF | pstateD | pstatePAN
-	// What the user may choose: NZCV, TCO, DIT, SSBS, BTYPE.
-	pstateUserMask = 0xf<<28 | 1<<25 | 1<<24 | 1<<12 | 3<<10
-)
 
 // Index is the number of this CPU. From a goroutine it is a hint: the thread may move at any time.
 func Index() int { return int(currentIndex()) }

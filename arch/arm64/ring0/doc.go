@@ -27,4 +27,9 @@
 // Everything is in TTBR0_EL1: user mappings (non-global, ASID 0) below 2^47, kernel mappings (global, EL1 only)
 // above. A change of root therefore drops ASID 0 from this CPU's TLB. Invalidations are broadcast by the
 // hardware (TLBI ...IS): a shootdown needs no interrupt.
+//
+// # Build
+//
+// What needs the CPU is in files constrained to arm64. Layouts and decoders compile everywhere, for
+// their tests and for debuggers of arm64 guests.
 package ring0

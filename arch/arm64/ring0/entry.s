@@ -1,3 +1,5 @@
+//go:build arm64
+
 #include "go_asm.h"
 #include "textflag.h"
 #include "macros.h"

@@ -20,22 +20,6 @@ var registerNames = [31]string{
 	"x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x29", "x30",
 }
 
-// SystemRegister is system register i of this CPU, for reports. ok is false behind the last.
-func SystemRegister(i int) (name string, value uint64, ok bool) {
-	esr, far, sctlr := systemRegisters()
-	switch i {
-	case 0:
-		return "esr_el1", esr, true
-	case 1:
-		return "far_el1", far, true
-	case 2:
-		return "ttbr0_el1", readRoot(), true
-	case 3:
-		return "sctlr_el1", sctlr, true
-	}
-	return "", 0, false
-}
-
 // PC is where the frame's code was.
 func (f *Frame) PC() uint64 { return f.ELR }
 

@@ -37,7 +37,10 @@ type signalFrame struct {
 	recordFP, recordLR uint64
 }
 
-const fpsimdMagic = 0x4650_8001
+const (
+	fpsimdMagic = 0x4650_8001
+	fpsimdSize  = 528 // header included
+)
 
 func (c *Context) signalFrame(s *Signal) uint64 {
 	top := c.Frame.SP
@@ -66,7 +69,7 @@ func (c *Context) PushSignal(s *Signal) {
 	f.mask[0] = s.Mask
 	if c.Resume == resumeTrap {
 		v := (*vectorRegisters)(pointer(c.Vector))
-		f.vectorMagic, f.vectorSize = fpsimdMagic, vectorSize
+		f.vectorMagic, f.vectorSize = fpsimdMagic, fpsimdSize
 		f.fpsr, f.fpcr = v.fpsr, v.fpcr
 		f.vector = v.q
 	}

@@ -44,13 +44,6 @@ func (c *Context) SP() uint64 { return c.Frame.SP }
 // FramePointer starts the chain of frames for a backtrace.
 func (c *Context) FramePointer() uint64 { return c.Frame.X[29] }
 
-// InitRuntime prepares thread 0: it will enter the Go runtime's own entry point with the
-// argument block (argc, argv, envp, auxv) at sp.
-func (c *Context) InitRuntime(sp uint64) {
-	c.Frame = Frame{ELR: runtimeEntry(), SP: sp, SPSR: pstateKernel}
-	c.Resume = resumeCall
-}
-
 // InitClone prepares c as the child of a clone(2) that parent has just called: the same
 // registers, result 0, the stack given in the call. There is no TLS base to set.
 func (c *Context) InitClone(parent *Context, stack, tls uint64, setTLS bool) {
@@ -70,4 +63,18 @@ func (c *Context) CloneTLS() uint64 { return c.Frame.X[3] }
 const (
 	EpollEventSize  = 16
 	EpollDataOffset = 8
+)
+
+// PSTATE as SPSR_EL1 holds it (Arm ARM C5.2.19).
+const (
+	pstateEL0t = 0x0
+	pstateEL1t = 0x4
+	pstateF    = 1 << 6
+	pstateD    = 1 << 9
+	pstatePAN  = 1 << 22
+
+	// Kernel Go code: debug exceptions and FIQ masked, IRQ and SError open.
+	pstateKernel = pstateEL1t | pstateF | pstateD | pstatePAN
+	// What the user may choose: NZCV, TCO, DIT, SSBS, BTYPE.
+	pstateUserMask = 0xf<<28 | 1<<25 | 1<<24 | 1<<12 | 3<<10
 )

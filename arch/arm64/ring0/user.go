@@ -136,10 +136,10 @@ func (c *UserContext) VectorState() []byte { return c.vector[:vectorSize] }
 // SetVectorState loads state that a user may have forged. It reports false, and changes
 // nothing, when b is too short for all registers.
 func (c *UserContext) SetVectorState(b []byte) bool {
-	if len(b) < vectorState {
+	if len(b) < vectorSize {
 		return false
 	}
-	copy(c.vector[:vectorState], b)
+	copy(c.vector[:vectorSize], b)
 	return true
 }
 
@@ -148,32 +148,4 @@ func (c *UserContext) SetVectorState(b []byte) bool {
 func (c *UserContext) Interrupt() (cpu int) {
 	atomic.StoreUint32(&c.kick, 1)
 	return int(atomic.LoadUint32(&c.cpu)) - 1
-}
-
-// RunUser enters user mode with c and returns when user mode stops. The goroutine's thread may
-// be preempted meanwhile and come back on another CPU.
-func RunUser(c *UserContext) Event {
-	c.regs.PState &= pstateUserMask
-	c.regs.Nr = ^uint64(0)
-	if !enterUser(c) || c.syndrome == syndromeInterrupt {
-		// The caller looks at what is pending after this return, so a kick up to here is served.
-		atomic.StoreUint32(&c.kick, 0)
-		return Event{Kind: EventInterrupt, User: true, Addr: c.regs.PC}
-	}
-	e := classify(c.syndrome, c.fault, c.regs.PC)
-	e.User = true
-	if e.Kind == EventSyscall {
-		c.regs.OrigX0 = c.regs.X[0]
-		c.regs.Nr = c.regs.X[8]
-	}
-	return e
-}
-
-// InitUserContext makes a zeroed page of 4096 bytes outside the Go heap a context: all registers zero,
-// vector state initial, kernel root.
-func InitUserContext(page uintptr) *UserContext {
-	c := (*UserContext)(pointer(uint64(page)))
-	c.root = kernelRoot
-	c.Reset(0, 0)
-	return c
 }

@@ -1,3 +1,5 @@
+//go:build arm64
+
 #include "go_asm.h"
 #include "textflag.h"
 #include "macros.h"
@@ -6,7 +8,7 @@
 //
 // Enters user mode with c and returns when user mode traps. On the goroutine's own stack
 // (SP_EL0), interrupts on. The frame slot saved keeps g; everything else is dead across the call in
-// Go's assembly ABI. LR and the frame pointer are in the frame by the assembler's prologue.
+// Go's assembly ABI. LR is at 0(RSP) by the assembler's prologue.
 TEXT ·enterUser(SB), NOSPLIT, $32-9
 	MOVD	c+0(FP), R0 // R0 = UserContext
 	MSR	$15, DAIFSet
@@ -67,6 +69,7 @@ loaded:
 	// Back from user mode, by userSync directly or by way of the thread's Context.
 back:
 	MOVD	saved-8(SP), g
+	MOVD	0(RSP), R30 // the assembler takes this function for a leaf that keeps LR
 	MOVD	$1, R0
 	MOVB	R0, entered+8(FP)
 	RET

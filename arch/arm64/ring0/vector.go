@@ -2,11 +2,8 @@ package ring0
 
 import "unsafe"
 
-// The vector state is Linux's struct user_fpsimd_state: q0 to q31, FPSR, FPCR, 8 bytes reserved.
-const (
-	vectorState = 32*16 + 4 + 4
-	vectorSize  = vectorState + 8
-)
+// vectorSize is that of Linux's struct user_fpsimd_state without its reserved words: q0 to q31, FPSR, FPCR.
+const vectorSize = 32*16 + 4 + 4
 
 // VectorSize is the bytes of a vector save area.
 func VectorSize() int { return vectorSize }
@@ -20,5 +17,4 @@ func InitVector(area uintptr) {
 type vectorRegisters struct {
 	q          [512]byte
 	fpsr, fpcr uint32
-	_          uint64
 }
