@@ -63,7 +63,8 @@ type qemuMachine struct {
 var qemuMachines = map[string]qemuMachine{
 	"amd64": {
 		program: "usr/bin/qemu-system-x86_64",
-		machine: []string{"-machine", "q35,memory-backend=ram", "-cpu", "max"},
+		// Without 5-level tables, walks of guest tables through nested tables are a third shorter.
+		machine: []string{"-machine", "q35,memory-backend=ram", "-cpu", "max,la57=off"},
 		console: "ttyS0",
 	},
 	"arm64": {

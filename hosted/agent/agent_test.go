@@ -142,3 +142,12 @@ func TestMountPointsAreMade(t *testing.T) {
 		t.Errorf("%s: %v", file, err)
 	}
 }
+
+func TestModuleParameters(t *testing.T) {
+	line := "console=ttyS0 kvm.halt_poll_ns=0 kvm-amd.npt=1 kvm.x kvmx.y=1 rcupdate.rcu_cpu_stall_suppress=1\n"
+	for module, want := range map[string]string{"kvm": "halt_poll_ns=0 x", "kvm_amd": "npt=1", "tun": ""} {
+		if got := moduleParameters(line, module); got != want {
+			t.Errorf("%s: got %q, want %q", module, got, want)
+		}
+	}
+}

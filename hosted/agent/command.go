@@ -235,11 +235,7 @@ func (c *command) attend(reader *wire.Reader, conn net.Conn, exited <-chan sysca
 	// Nothing that the command started outlives it, so its output ends now.
 	c.killGroup()
 	if gone != nil {
-		c.stdout.Close()
-		if c.stderr != nil {
-			c.stderr.Close()
-		}
-		conn.Close()
+		c.closeOutputs(conn)
 		outputs.Wait()
 		if errors.Is(gone, io.EOF) {
 			return nil // a client that left: its command is gone, too
@@ -250,12 +246,8 @@ func (c *command) attend(reader *wire.Reader, conn net.Conn, exited <-chan sysca
 	go func() { outputs.Wait(); close(drained) }()
 	select {
 	case <-drained:
-	case gone = <-lost:
-		c.stdout.Close()
-		if c.stderr != nil {
-			c.stderr.Close()
-		}
-		conn.Close()
+	case <-lost:
+		c.closeOutputs(conn)
 		<-drained
 		return nil
 	}
@@ -269,6 +261,15 @@ func (c *command) attend(reader *wire.Reader, conn net.Conn, exited <-chan sysca
 	}
 	<-lost // the client closes when it has read the exit
 	return nil
+}
+
+// closeOutputs ends waiting for a client that is gone.
+func (c *command) closeOutputs(conn net.Conn) {
+	c.stdout.Close()
+	if c.stderr != nil {
+		c.stderr.Close()
+	}
+	conn.Close()
 }
 
 type onlyReader struct{ io.Reader }

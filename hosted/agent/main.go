@@ -39,15 +39,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "hosted-agent is PID 1 of the hosted machine; it has nothing to do here. See docs/hosted.md.")
 		os.Exit(2)
 	}
-	if err := serve(); err != nil {
-		fmt.Fprintf(os.Stderr, "hosted-agent: FATAL: %v\n", err)
-	}
+	fmt.Fprintf(os.Stderr, "hosted-agent: FATAL: %v\n", serve())
 	unix.Sync()
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
 		fmt.Fprintf(os.Stderr, "hosted-agent: cannot power off: %v\n", err)
 	}
 }
 
+// serve returns only when the machine cannot go on.
 func serve() error {
 	if err := mountSystem(); err != nil {
 		return err

@@ -86,21 +86,38 @@ func loadModules(dir string) error {
 	if err != nil {
 		return err
 	}
+	commandLine, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return err
+	}
 	for _, f := range files {
-		if err := loadModule(f); err != nil {
-			return fmt.Errorf("load module %s: %w", strings.TrimSuffix(filepath.Base(f), ".ko"), err)
+		_, name, _ := strings.Cut(strings.TrimSuffix(filepath.Base(f), ".ko"), "-") // NN-name.ko
+		if err := loadModule(f, moduleParameters(string(commandLine), name)); err != nil {
+			return fmt.Errorf("load module %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func loadModule(file string) error {
+// moduleParameters takes "module.parameter=value" words from a kernel command line, as modprobe(8) does.
+func moduleParameters(commandLine, module string) string {
+	var parameters []string
+	for word := range strings.FieldsSeq(commandLine) {
+		owner, parameter, found := strings.Cut(word, ".")
+		if found && strings.ReplaceAll(owner, "-", "_") == module {
+			parameters = append(parameters, parameter)
+		}
+	}
+	return strings.Join(parameters, " ")
+}
+
+func loadModule(file, parameters string) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	err = unix.FinitModule(int(f.Fd()), "", 0)
+	err = unix.FinitModule(int(f.Fd()), parameters, 0)
 	if errors.Is(err, unix.EEXIST) {
 		return nil
 	}
