@@ -27,8 +27,8 @@ const (
 	End      = HighBase + HighSize
 )
 
-// Memory is guest RAM in host memory. It counts accesses by descriptor-table reads so that
-// tests can assert that nothing is read twice.
+// Memory is guest RAM in host memory. OnRead lets tests watch what is read, so that they can
+// assert that nothing is read twice.
 type Memory struct {
 	low, high []byte
 
@@ -140,14 +140,16 @@ func (m *Memory) word(gpa uint64) (*atomic.Uint32, uint, error) {
 	return (*atomic.Uint32)(unsafe.Pointer(&b[0])), uint(gpa&2) * 8, nil
 }
 
-// Handle16, 32 and 64 are typed places in guest memory.
+// Typed places in guest memory.
 type (
 	Handle16 struct {
 		m   *Memory
 		gpa uint64
 	}
+	// Plain16 is a place that is not accessed atomically: a ring entry, which the other
+	// side leaves alone until an index has been published.
+	Plain16  Handle16
 	Handle32 Handle16
-	Handle64 Handle16
 )
 
 // Set and Get access the place; tests place handles in RAM, so failure panics.
@@ -157,6 +159,12 @@ func (h Handle16) Get() uint16 {
 	must(err)
 	return v
 }
+func (h Plain16) Set(v uint16) {
+	b, err := h.m.Bytes(h.gpa, 2)
+	must(err)
+	binary.LittleEndian.PutUint16(b, v)
+}
+
 func (h Handle32) Get() uint32 {
 	b, err := h.m.Bytes(h.gpa, 4)
 	must(err)
@@ -193,7 +201,7 @@ type Ring struct {
 	Table      []DescHandle
 	AvailFlags Handle16
 	AvailIdx   Handle16
-	AvailRing  []Handle16
+	AvailRing  []Plain16
 	UsedEvent  Handle16
 	UsedFlags  Handle16
 	UsedIdx    Handle16
@@ -226,7 +234,7 @@ func RingAt(m *Memory, size uint16, desc, avail, used uint64) *Ring {
 		UsedFlags: h16(used), UsedIdx: h16(used + 2), AvailEvent: h16(used + queue.AvailEventOffset(size)),
 	}
 	for i := range size {
-		r.AvailRing = append(r.AvailRing, h16(avail+queue.AvailEntry(i)))
+		r.AvailRing = append(r.AvailRing, Plain16(h16(avail+queue.AvailEntry(i))))
 		entry := used + queue.UsedEntry(i)
 		r.UsedRing = append(r.UsedRing, UsedElem{Handle32{m, entry}, Handle32{m, entry + 4}})
 	}
