@@ -183,13 +183,14 @@ TEXT ·signalReturnAddress(SB), NOSPLIT|NOFRAME, $0-8
 	RET
 
 // func loadRoot(phys uint64)
-// Writes TTBR0_EL1 and drops the non-global translations of this CPU.
+// Writes TTBR0_EL1 and drops all translations of this CPU: the old root may be the boot tables, whose
+// kernel half has other page sizes.
 TEXT ·loadRoot(SB), NOSPLIT|NOFRAME, $0-8
 	MOVD	phys+0(FP), R0
-	DSB	$10
+	DSB	$11
 	MSR	R0, TTBR0_EL1
 	ISB	$15
-	TLBI	ASIDE1, ZR
+	TLBI	VMALLE1
 	DSB	$7
 	ISB	$15
 	RET
