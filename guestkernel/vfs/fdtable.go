@@ -104,6 +104,29 @@ func (t *FDTable) Install(d *Description, min int, cloexec bool, limit uint64) (
 	return fd, nil
 }
 
+// HasRoom answers EMFILE when there is no free number below limit: open(2) wants to know before it makes a file.
+func (t *FDTable) HasRoom(limit uint64) error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.freeBelow(min(limit, MaxDescriptors)) {
+		return nil
+	}
+	return unix.EMFILE
+}
+
+// freeBelow reports whether a number below limit is free.
+func (t *FDTable) freeBelow(limit uint64) bool {
+	if uint64(len(t.entries)) < limit {
+		return true
+	}
+	for fd := t.low; uint64(fd) < limit; fd++ {
+		if t.entries[fd].d == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // put stores e at fd, which is free.
 func (t *FDTable) put(fd int, e fdEntry) {
 	for fd >= len(t.entries) {
@@ -205,6 +228,13 @@ func (t *FDTable) closeIf(match func(int, fdEntry) bool) {
 	for _, d := range closing {
 		d.Unref()
 	}
+}
+
+// Size is one more than the highest descriptor that was ever in use.
+func (t *FDTable) Size() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.entries)
 }
 
 // Numbers answers the descriptors in use, ascending: /proc/PID/fd.

@@ -11,8 +11,8 @@ import (
 type Mount struct {
 	ID     int
 	Source string // what mount(2) was given as source: for /proc/mounts
-	Flags  uintptr
 
+	flags     atomic.Uint64 // MS_*
 	sb        *Superblock
 	root      *Dentry
 	ns        *Namespace
@@ -43,13 +43,15 @@ var lastMountID atomic.Int64
 // NewNamespace answers a namespace with sb mounted at its root.
 func NewNamespace(sb *Superblock, source string, flags uintptr) *Namespace {
 	ns := &Namespace{mounts: make(map[mountKey]*Mount)}
-	ns.root = newMount(ns, sb, source, flags)
+	ns.root = newMount(ns, sb, sb.root, source, flags)
 	ns.order = []*Mount{ns.root}
 	return ns
 }
 
-func newMount(ns *Namespace, sb *Superblock, source string, flags uintptr) *Mount {
-	return &Mount{ID: int(lastMountID.Add(1)), Source: source, Flags: flags, sb: sb, root: sb.root, ns: ns}
+func newMount(ns *Namespace, sb *Superblock, root *Dentry, source string, flags uintptr) *Mount {
+	m := &Mount{ID: int(lastMountID.Add(1)), Source: source, sb: sb, root: root, ns: ns}
+	m.flags.Store(uint64(flags))
+	return m
 }
 
 // Root is the namespace's root directory.
@@ -71,8 +73,11 @@ func (m *Mount) Namespace() *Namespace { return m.ns }
 // Root is the mount's root directory.
 func (m *Mount) Root() Path { return Path{m, m.root} }
 
+// Flags are the mount's MS_* flags.
+func (m *Mount) Flags() uintptr { return uintptr(m.flags.Load()) }
+
 // ReadOnly reports MS_RDONLY.
-func (m *Mount) ReadOnly() bool { return m.Flags&unix.MS_RDONLY != 0 }
+func (m *Mount) ReadOnly() bool { return m.Flags()&unix.MS_RDONLY != 0 }
 
 func (m *Mount) hold() { m.holds.Add(1) }
 func (m *Mount) drop() { m.holds.Add(-1) }
@@ -120,12 +125,16 @@ func (p Path) top() Path {
 
 // MountAt mounts sb on the directory at. Privileges are the caller's business.
 func MountAt(sb *Superblock, source string, flags uintptr, at Path) (*Mount, error) {
+	return mountAt(sb, sb.root, source, flags, at)
+}
+
+func mountAt(sb *Superblock, root *Dentry, source string, flags uintptr, at Path) (*Mount, error) {
 	at = at.top()
 	ns := at.Mount.ns
 	if ns == nil {
 		return nil, unix.EINVAL
 	}
-	if at.Dentry.isDir() != sb.root.isDir() {
+	if at.Dentry.isDir() != root.isDir() {
 		return nil, unix.ENOTDIR
 	}
 	tree := &at.Dentry.sb.tree
@@ -134,7 +143,7 @@ func MountAt(sb *Superblock, source string, flags uintptr, at Path) (*Mount, err
 	if at.Dentry.dead {
 		return nil, unix.ENOENT
 	}
-	m := newMount(ns, sb, source, flags)
+	m := newMount(ns, sb, root, source, flags)
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	if ns.mounts[mountKey{at.Mount, at.Dentry}] != nil {

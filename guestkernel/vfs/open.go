@@ -142,7 +142,7 @@ func OpenPath(c Caller, p Path, flags uint32, created bool) (*Description, error
 			return nil, unix.EISDIR
 		}
 	case unix.S_IFCHR, unix.S_IFBLK:
-		if p.Mount.Flags&unix.MS_NODEV != 0 {
+		if p.Mount.Flags()&unix.MS_NODEV != 0 {
 			return nil, unix.EACCES
 		}
 	}

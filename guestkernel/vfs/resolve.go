@@ -11,11 +11,22 @@ const maxLinks = 40
 
 // walker resolves one path. Its place is always a directory.
 type walker struct {
-	c     Caller
-	root  Path
-	at    Path
-	links int
+	c        Caller
+	root     Path
+	at       Path
+	links    int
+	restrict uint64 // Resolve*
 }
+
+// Restrictions of openat2(2).
+const (
+	ResolveNoXDev       = unix.RESOLVE_NO_XDEV
+	ResolveNoMagicLinks = unix.RESOLVE_NO_MAGICLINKS
+	ResolveNoSymlinks   = unix.RESOLVE_NO_SYMLINKS
+	ResolveBeneath      = unix.RESOLVE_BENEATH
+	ResolveInRoot       = unix.RESOLVE_IN_ROOT
+	ResolveMask         = ResolveNoXDev | ResolveNoMagicLinks | ResolveNoSymlinks | ResolveBeneath | ResolveInRoot | 0x20 // and RESOLVE_CACHED: everything is
+)
 
 // last is the final component of a path, not yet looked up.
 type last struct {
@@ -25,11 +36,6 @@ type last struct {
 
 // special reports a last component that cannot be created or removed: "/", "." and "..".
 func (l last) special() bool { return l.name == "" || l.name == "." || l.name == ".." }
-
-func newWalker(c Caller, start Path) *walker {
-	w := &walker{c: c, root: c.FS().Root(), at: start}
-	return w
-}
 
 // enter goes to a directory.
 func (w *walker) enter(p Path) error {
@@ -50,10 +56,13 @@ func (w *walker) search() error {
 }
 
 // up goes to the parent directory, across mounts, not above the root.
-func (w *walker) up() {
+func (w *walker) up() error {
 	for {
 		if w.at == w.root {
-			return
+			if w.restrict&ResolveBeneath != 0 {
+				return unix.EXDEV
+			}
+			return nil
 		}
 		if w.at.Dentry != w.at.Mount.root {
 			tree := &w.at.Dentry.sb.tree
@@ -61,17 +70,41 @@ func (w *walker) up() {
 			parent := w.at.Dentry.parent
 			tree.RUnlock()
 			if parent == nil {
-				return
+				return nil
 			}
-			w.at = Path{w.at.Mount, parent}.top()
-			return
+			return w.cross(Path{w.at.Mount, parent})
 		}
 		parent, point := w.at.Mount.place()
 		if parent == nil {
-			return
+			return nil
+		}
+		if w.restrict&ResolveNoXDev != 0 {
+			return unix.EXDEV
 		}
 		w.at = Path{parent, point}
 	}
+}
+
+// cross goes to p or to what is mounted there.
+func (w *walker) cross(p Path) error {
+	w.at = p.top()
+	if w.restrict&ResolveNoXDev != 0 && w.at.Mount != p.Mount {
+		return unix.EXDEV
+	}
+	return nil
+}
+
+// absolute goes to the root for a path or link that starts with a slash.
+func (w *walker) absolute() error {
+	if w.restrict&ResolveBeneath != 0 {
+		return unix.EXDEV
+	}
+	at := w.root.top()
+	if w.restrict&ResolveNoXDev != 0 && at.Mount != w.at.Mount {
+		return unix.EXDEV
+	}
+	w.at = at
+	return nil
 }
 
 // component looks one component up, without following it.
@@ -83,14 +116,18 @@ func (w *walker) component(name string) (Path, error) {
 	case "", ".":
 		return w.at, nil
 	case "..":
-		w.up()
-		return w.at, nil
+		err := w.up()
+		return w.at, err
 	}
 	d, err := w.at.Dentry.child(name)
 	if err != nil {
 		return Path{}, err
 	}
-	return Path{w.at.Mount, d}.top(), nil
+	p := Path{w.at.Mount, d}.top()
+	if w.restrict&ResolveNoXDev != 0 && p.Mount != w.at.Mount {
+		return Path{}, unix.EXDEV
+	}
+	return p, nil
 }
 
 // parent resolves all but the last component of path and answers that. An absolute path starts at the root.
@@ -99,7 +136,9 @@ func (w *walker) parent(path string) (last, error) {
 		return last{}, unix.ENOENT
 	}
 	if path[0] == '/' {
-		w.at = w.root.top()
+		if err := w.absolute(); err != nil {
+			return last{}, err
+		}
 	}
 	for {
 		path = strings.TrimLeft(path, "/")
@@ -124,7 +163,9 @@ func (w *walker) parent(path string) (last, error) {
 					return last{}, unix.ENOENT
 				}
 				if target[0] == '/' {
-					w.at = w.root.top()
+					if err := w.absolute(); err != nil {
+						return last{}, err
+					}
 				}
 				path = target + "/" + rest
 				continue
@@ -143,7 +184,16 @@ func (w *walker) follow(p Path) (string, Path, error) {
 	if w.links++; w.links > maxLinks {
 		return "", Path{}, unix.ELOOP
 	}
+	if w.restrict&ResolveNoSymlinks != 0 {
+		return "", Path{}, unix.ELOOP
+	}
 	if m, ok := p.Dentry.inode.(MagicLink); ok {
+		if w.restrict&(ResolveNoMagicLinks|ResolveBeneath|ResolveInRoot) != 0 {
+			if w.restrict&ResolveNoMagicLinks != 0 {
+				return "", Path{}, unix.ELOOP
+			}
+			return "", Path{}, unix.EXDEV
+		}
 		jump, err := m.Jump(w.c)
 		return "", jump, err
 	}
@@ -186,8 +236,15 @@ func (w *walker) resolve(path string, follow bool) (Path, error) {
 
 // At is where relative paths start.
 type At struct {
-	start Path
-	err   error
+	start    Path
+	err      error
+	restrict uint64
+}
+
+// Restrict answers at with the restrictions of openat2(2) (Resolve*).
+func (at At) Restrict(resolve uint64) At {
+	at.restrict = resolve
+	return at
 }
 
 // AtFD answers the start of the *at calls: dirfd or AT_FDCWD. The error of a bad dirfd shows only for relative paths, as in Linux.
@@ -222,7 +279,14 @@ func (at At) walker(c Caller, path string) (*walker, error) {
 			return nil, unix.ENOTDIR
 		}
 	}
-	return newWalker(c, at.start), nil
+	w := &walker{c: c, root: c.FS().Root(), at: at.start, restrict: at.restrict}
+	if at.restrict&(ResolveBeneath|ResolveInRoot) != 0 {
+		if at.err != nil {
+			return nil, at.err
+		}
+		w.root = at.start
+	}
+	return w, nil
 }
 
 // Lookup flags.

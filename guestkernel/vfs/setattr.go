@@ -221,7 +221,7 @@ func Access(c Caller, p Path, want uint32, effective bool) error {
 	}
 	a := p.Dentry.inode.Attributes()
 	kind := a.Type()
-	if want&MayExec != 0 && kind == unix.S_IFREG && p.Mount.Flags&unix.MS_NOEXEC != 0 {
+	if want&MayExec != 0 && kind == unix.S_IFREG && p.Mount.Flags()&unix.MS_NOEXEC != 0 {
 		return unix.EACCES
 	}
 	if err := creds.MayAccess(a, want); err != nil {

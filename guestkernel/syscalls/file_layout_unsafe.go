@@ -1,0 +1,35 @@
+package syscalls
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/vfs"
+)
+
+// integer are the types that fields of struct stat have on one architecture or the other.
+type integer interface {
+	~int32 | ~uint32 | ~int64 | ~uint64
+}
+
+// put stores v in a field whatever its type is on this architecture.
+func put[T integer](field *T, v uint64) { *field = T(v) }
+
+// statBytes lays out struct stat, of which the field order and sizes differ between the architectures: x/sys/unix has the right one.
+// The view is sound because Stat_t has no pointers and b does not outlive st, which it keeps alive.
+func statBytes(s vfs.Stat) []byte {
+	st := new(unix.Stat_t)
+	put(&st.Dev, s.Dev)
+	put(&st.Ino, s.Ino)
+	put(&st.Mode, uint64(s.Mode))
+	put(&st.Nlink, uint64(s.Nlink))
+	put(&st.Uid, uint64(s.UID))
+	put(&st.Gid, uint64(s.GID))
+	put(&st.Rdev, s.Rdev)
+	put(&st.Size, uint64(s.Size))
+	put(&st.Blksize, uint64(s.Blksize))
+	put(&st.Blocks, uint64(s.Blocks))
+	st.Atim, st.Mtim, st.Ctim = s.Atime, s.Mtime, s.Ctime
+	return unsafe.Slice((*byte)(unsafe.Pointer(st)), unsafe.Sizeof(*st))
+}
