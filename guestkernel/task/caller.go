@@ -18,6 +18,15 @@ func (t *Task) FS() *vfs.FSContext { return t.fs }
 // FDs is the task's descriptor table.
 func (t *Task) FDs() *vfs.FDTable { return t.fds }
 
+// UnshareFDs gives the task a copy of its descriptor table when others share it.
+func (t *Task) UnshareFDs() {
+	if t.fds.Shared() {
+		old := t.fds
+		t.fds = old.Fork()
+		old.Leave()
+	}
+}
+
 // Rlimit is the soft limit of a resource.
 func (t *Task) Rlimit(resource int) uint64 {
 	cur, _ := t.group.Limit(resource)
