@@ -161,7 +161,7 @@ func loadTimeout(t *task.Task, addr uint64, unit int64) (timeout, error) {
 		to.block = false
 		return to, nil
 	}
-	if sec < maxTimeout/1e9-1 {
+	if sec < maxTimeout/int64(time.Second)-1 {
 		to.deadline = time.Now().Add(time.Duration(sec)*time.Second + time.Duration(sub))
 	}
 	return to, nil

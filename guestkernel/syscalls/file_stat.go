@@ -74,12 +74,15 @@ func newfstatat(t *task.Task, a Args) (uint64, error) {
 	return putStat(t, a[2], p, err)
 }
 
+// statxSync are AT_STATX_FORCE_SYNC and AT_STATX_DONT_SYNC, of which one may be set.
+const statxSync = unix.AT_STATX_FORCE_SYNC | unix.AT_STATX_DONT_SYNC
+
 func statx(t *task.Task, a Args) (uint64, error) {
 	flags, mask := a.Uint(2), a.Uint(3)
-	if mask&unix.STATX__RESERVED != 0 || flags&unix.AT_STATX_SYNC_TYPE == unix.AT_STATX_SYNC_TYPE {
+	if mask&unix.STATX__RESERVED != 0 || flags&statxSync == statxSync {
 		return 0, unix.EINVAL
 	}
-	p, err := lookupAt(t, a.Int(0), a[1], flags, unix.AT_NO_AUTOMOUNT|unix.AT_STATX_SYNC_TYPE)
+	p, err := lookupAt(t, a.Int(0), a[1], flags, unix.AT_NO_AUTOMOUNT|statxSync)
 	if err != nil {
 		return 0, err
 	}
