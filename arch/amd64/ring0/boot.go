@@ -45,12 +45,15 @@ const (
 	flagAC    = 1 << 18
 	flagFixed = 1 << 1
 
-	flagsKernel     = flagIF | flagFixed
-	flagsUser       = flagIF | flagFixed
-	flagsSyscall    = flagTF | flagIF | flagDF | flagIOPL | flagNT | flagAC // cleared by SYSCALL
-	flagsUserMask   = 0x250dd5                                              // CF PF AF ZF SF TF DF OF RF AC ID
-	flagsNoSysret   = flagTF | flagRF
-	bootStackSize   = 64 << 10
+	flagsKernel   = flagIF | flagFixed
+	flagsUser     = flagIF | flagFixed
+	flagsSyscall  = flagTF | flagIF | flagDF | flagIOPL | flagNT | flagAC // cleared by SYSCALL
+	flagsUserMask = 0x250dd5                                              // CF PF AF ZF SF TF DF OF RF AC ID
+	flagsNoSysret = flagTF | flagRF
+	bootStackSize = 64 << 10
+	// spillSpace is what a caller of Go code leaves free above the return address: register
+	// arguments are spilled there (Go's internal ABI).
+	spillSpace      = 64
 	maxCPUs         = bootinfo.MaxCPUs
 	pageSize        = 4096
 	areaFatalPages  = 4
@@ -96,9 +99,9 @@ var _ [pageSize - unsafe.Sizeof(cpu{})]byte
 
 // setup writes the parts of the area that the hardware reads, and the handlers' g.
 func (c *cpu) setup(irqTop, excTop, fatalTop uint64) {
-	c.fakeG[0] = c.stack - areaStackPages*pageSize       // stack.lo
-	c.fakeG[1] = c.stack                                 // stack.hi
-	c.fakeG[2] = c.stack - areaStackPages*pageSize + 928 // stackguard0, as the runtime's stackGuard
+	c.fakeG[0] = c.stack + spillSpace - areaStackPages*pageSize // stack.lo
+	c.fakeG[1] = c.stack                                        // stack.hi
+	c.fakeG[2] = c.fakeG[0] + 928                               // stackguard0, as the runtime's stackGuard
 	c.fakeG[3] = c.fakeG[2]
 
 	c.gdt[1] = 0x00af_9b00_0000_ffff // kernel code, 64 bit
@@ -161,8 +164,8 @@ func PublishArea(index int, va uint64) {
 	c := (*cpu)(pointer(va + areaStruct))
 	c.self = va + areaStruct
 	c.index = uint64(index)
-	c.stack = va + areaStackTop
-	c.fatal = va + areaFatalTop
+	c.stack = va + areaStackTop - spillSpace
+	c.fatal = va + areaFatalTop - spillSpace
 	c.g = c.self + uint64(unsafe.Offsetof(c.fakeG))
 	c.tls = c.self + uint64(unsafe.Offsetof(c.g)) + 8
 	c.setup(va+areaIRQTop, va+areaExcTop, va+areaFatalTop)

@@ -49,6 +49,11 @@
 	XORL BP, BP \
 	MOVQ cpu_stack(GS), SP
 
+// LEAVEUSER goes back to the stack of RunUser.
+#define LEAVEUSER \
+	MOVQ cpu_userSP(GS), SP \
+	MOVQ cpu_userBP(GS), BP
+
 // CALLGO calls the ABIInternal code of a func value at address fn (arguments in AX, BX, CX, DI).
 #define CALLGO(fn) \
 	MOVQ fn, DX \
@@ -77,7 +82,7 @@ TEXT ·entry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVQ AX, ·entryCounter(SB)
 	LEAQ ·bootCPU(SB), AX
 	WRGSBASEQ AX
-	LEAQ ·bootStack+const_bootStackSize(SB), SP
+	LEAQ ·bootStack+(const_bootStackSize-const_spillSpace)(SB), SP
 	ANDQ $~15, SP
 	MOVQ AX, cpu_self(GS)
 	MOVQ SP, cpu_stack(GS)
@@ -90,6 +95,7 @@ TEXT ·entry(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	NUCLEUS
 	MOVQ R12, AX
 	CALLGO(·onBoot(SB))
+	XORL R13, R13 // this is CPU 0
 
 	// Every CPU: wait until its area is published, then leave the boot tables.
 wait:
@@ -215,8 +221,7 @@ TEXT leftUser<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	JNE interrupt
 direct:
 	// A system call or an exception: RunUser returns, the nucleus is not involved.
-	MOVQ cpu_userSP(GS), SP
-	MOVQ cpu_userBP(GS), BP
+	LEAVEUSER
 	STI
 	RET
 interrupt:
@@ -453,22 +458,24 @@ TEXT ·idle(SB),NOSPLIT|NOFRAME,$0-8
 	JMP -1(PC)
 
 // One gate per vector, 16 bytes apart: with an error code on the stack in any case.
+// PUSH8 is PUSH imm8 as bytes: to the linker, which counts pushes, the gates are one function.
+#define PUSH8(n) BYTE $0x6a; BYTE $(n)
 #define GATE(n) \
-	PUSHQ $0 \
-	PUSHQ $n \
+	PUSH8(0) \
+	PUSH8(n) \
 	JMP trap<>(SB) \
 	PCALIGN $16
 #define GATEERR(n) \
-	PUSHQ $n \
+	PUSH8(n) \
 	JMP trap<>(SB) \
 	PCALIGN $16
 #define GATEPARANOID(n) \
-	PUSHQ $0 \
-	PUSHQ $n \
+	PUSH8(0) \
+	PUSH8(n) \
 	JMP paranoid<>(SB) \
 	PCALIGN $16
 #define GATEDF(n) \
-	PUSHQ $n \
+	PUSH8(n) \
 	JMP paranoid<>(SB) \
 	PCALIGN $16
 #define GATE8(n) \

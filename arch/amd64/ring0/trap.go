@@ -34,8 +34,9 @@ const (
 
 // boot runs on CPU 0 alone, on the boot stack and the boot page tables.
 func boot(info uint64) {
-	bootCPU.fatal = bootCPU.stack - bootStackSize/2
-	bootCPU.setup(bootCPU.stack-bootStackSize/2, bootCPU.stack-bootStackSize*5/8, bootCPU.stack-bootStackSize*6/8)
+	// The entry stacks of traps lie in the lower half of the boot stack.
+	bootCPU.fatal = bootCPU.stack - bootStackSize*3/4
+	bootCPU.setup(bootCPU.stack-bootStackSize*5/8, bootCPU.stack-bootStackSize*11/16, bootCPU.stack-bootStackSize*23/32)
 	fillIDT()
 	bootCPU.load()
 	handlers.Boot(info)

@@ -1,0 +1,50 @@
+package nucleus
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The nucleus's side of api.go. Lock held.
+
+func callAllocFrames(order, owner uint64) int64 {
+	phys, ok := k.frames.alloc(uint(order), Owner(owner))
+	if !ok {
+		return -int64(unix.ENOMEM)
+	}
+	return int64(phys)
+}
+
+func mapDevice(gpa, size uint64) int64 {
+	if size == 0 || gpa+size < gpa || gpa+size > 1<<39 {
+		return -int64(unix.EINVAL)
+	}
+	if r, _ := k.frames.find(gpa); r != nil {
+		return -int64(unix.EINVAL) // RAM
+	}
+	t := kernelTable()
+	mapDevicePages(&t, gpa, size)
+	tableBarrier()
+	return 0
+}
+
+func fillStats(buf, size uint64) int64 {
+	var s Stats
+	if size != uint64(unsafe.Sizeof(s)) || !present(buf, size) {
+		return -int64(unix.EFAULT)
+	}
+	s.TotalFrames, s.FreeFrames, s.Owned = k.frames.total, k.frames.freeFrames, k.frames.owned
+	for i := range int(k.info.CPUs) {
+		s.Traps += k.cpus[i].traps
+	}
+	for i := range k.sched.high {
+		s.Switches += k.sched.threads[i].switches
+		if k.sched.threads[i].state != threadFree {
+			s.Threads++
+		}
+	}
+	s.VMAs = uint64(k.vmas.n)
+	*(*Stats)(pointer(uintptr(buf))) = s
+	return 0
+}

@@ -1,0 +1,313 @@
+package nucleus
+
+import (
+	"sync/atomic"
+
+	"ringo/internal/bootinfo"
+)
+
+// handlers is what ring0 calls. It is static data: the CPU needs it before Go's package
+// initialisation has run (ring0 refers to this very symbol).
+var handlers = handlerSet{
+	Boot:      boot,
+	Start:     start,
+	Syscall:   handleSyscall,
+	Exception: handleException,
+	Interrupt: handleInterrupt,
+	Fatal:     handleFatal,
+}
+
+// kernelState is everything the nucleus knows, guarded by lock unless a field says otherwise.
+// It holds no pointers: a handler runs without a P and must not execute write barriers.
+type kernelState struct {
+	info     bootinfo.Info
+	infoPage uint64 // GPA of the page, whose Phases are written
+	frames   frameAllocator
+	vmas     vmaSet
+	root     uint64 // kernel page table root
+	special  uint64 // next free address behind specialBase
+	sched    scheduler
+	fds      fdTable
+	actions  [65]sigAction
+	cpus     [bootinfo.MaxCPUs]cpuState
+	online   uint64
+	random   generator
+	missing  [512]uint32 // system calls that were answered ENOSYS, by number
+	timers   struct {
+		armed int64 // Nanotime of the deadline that timers.cpu has been told, 0: none
+		cpu   int32
+	}
+	request tlbRequest
+}
+
+var k kernelState
+
+// cpuState is what the nucleus knows of a CPU. Only flush and lastTrap are touched without the lock.
+type cpuState struct {
+	current  int32 // thread that runs, -1: none
+	preempt  bool  // a woken thread shall run before the current one
+	armed    int64 // Nanotime for which the timer is programmed, 0: none
+	sliceEnd int64 // Nanotime at which the current thread gives way, 0: nobody waits
+	flush    uint32
+	traps    uint64 // handler calls
+	lastTrap lastTrap
+}
+
+// lastTrap is kept for the report of a crash.
+type lastTrap struct {
+	kind, detail uint64 // trapSyscall and number, trapException and vector, trapInterrupt and source
+	pc           uint64
+}
+
+const (
+	trapNone = iota
+	trapSyscall
+	trapException
+	trapInterrupt
+)
+
+// What a CPU is asked to do while it waits for the lock, or when it gets an IPI.
+const (
+	flushNothing = iota
+	flushRequest // k.request
+	flushAll     // it slept through one or more requests
+)
+
+// tlbRequest is the shootdown in progress.
+type tlbRequest struct {
+	va, size uint64
+	dropRoot uint64 // CPUs with this root loaded switch to the kernel's
+}
+
+var bigLock uint32
+
+// lock takes the nucleus lock. While it waits, it serves requests of the owner, who may be
+// waiting for this CPU with its interrupts masked. Handlers only.
+func lock() {
+	me := thisCPU()
+	for !atomic.CompareAndSwapUint32(&bigLock, 0, 1) {
+		serveFlush(me)
+		pause()
+	}
+	serveFlush(me)
+}
+
+func unlock() { atomic.StoreUint32(&bigLock, 0) }
+
+// serveFlush does what another CPU has asked of this one.
+func serveFlush(me int) {
+	c := &k.cpus[me]
+	switch atomic.LoadUint32(&c.flush) {
+	case flushNothing:
+		return
+	case flushRequest:
+		if k.request.dropRoot != 0 && loadedRoot() == k.request.dropRoot {
+			loadRoot(k.root)
+		}
+		if k.request.size != 0 {
+			flushRange(k.request.va, k.request.size)
+		}
+	default:
+		// Idle CPUs run in the nucleus only, and their user root is not in use.
+		loadRoot(k.root)
+		flushRange(0, 1<<46)
+	}
+	atomic.StoreUint32(&c.flush, flushNothing)
+}
+
+// shootdown removes translations on every CPU that may hold them. userRoot 0: kernel addresses;
+// else only CPUs that have this root loaded matter. Lock held.
+func shootdown(r tlbRequest, userRoot uint64) {
+	if tlbBroadcast && r.dropRoot == 0 {
+		flushRange(r.va, r.size)
+		return
+	}
+	me := thisCPU()
+	k.request = r
+	var asked uint64
+	for others := k.online &^ (1 << me); others != 0; others &= others - 1 {
+		cpu := lowestBit(others)
+		if userRoot != 0 && rootOf(cpu) != userRoot {
+			continue
+		}
+		if k.sched.idle&(1<<cpu) != 0 {
+			// It will look before it does anything else.
+			atomic.StoreUint32(&k.cpus[cpu].flush, flushAll)
+			continue
+		}
+		atomic.StoreUint32(&k.cpus[cpu].flush, flushRequest)
+		asked |= 1 << cpu
+		sendIPI(cpu)
+	}
+	if r.dropRoot != 0 && loadedRoot() == r.dropRoot {
+		loadRoot(k.root)
+	}
+	if r.size != 0 {
+		flushRange(r.va, r.size)
+	}
+	for ; asked != 0; asked &= asked - 1 {
+		for cpu := lowestBit(asked); atomic.LoadUint32(&k.cpus[cpu].flush) == flushRequest; {
+			pause()
+		}
+	}
+}
+
+func lowestBit(set uint64) (i int) {
+	for set&1 == 0 {
+		set >>= 1
+		i++
+	}
+	return i
+}
+
+// start is where every CPU begins: CPU 0 with thread 0, the others idle.
+func start(index int) {
+	lock()
+	k.online |= 1 << index
+	c := &k.cpus[index]
+	c.current = none
+	leave(c, index)
+}
+
+// leave ends every handler: it chooses the thread that runs next, idling while there is none,
+// delivers its signals, programs the timer, wakes other CPUs and releases the lock. The
+// caller holds the lock.
+func leave(c *cpuState, me int) {
+	s := &k.sched
+	for {
+		if c.current != none {
+			t := &s.threads[c.current]
+			switch {
+			case t.state != threadRunning:
+				c.current = none
+			case c.preempt && s.queue.head != none:
+				// The woken thread goes first; the current one keeps its place.
+				next := s.next()
+				s.requeue(c.current, true)
+				switchTo(c, me, next)
+			}
+		}
+		c.preempt = false
+		if c.current == none {
+			if next := s.next(); next != none {
+				switchTo(c, me, next)
+			}
+		}
+		if c.current != none && deliverSignals(c.current) {
+			break
+		}
+		if c.current != none {
+			continue
+		}
+		s.idle |= 1 << me
+		c.sliceEnd = 0
+		armTimer(c, me)
+		sendKicks(me)
+		unlock()
+		source := idle()
+		lock()
+		s.idle &^= 1 << me
+		interrupted(c, me, source)
+	}
+	if s.queue.head == none {
+		c.sliceEnd = 0
+	} else if c.sliceEnd == 0 {
+		length := int64(slice)
+		if s.idle&^(1<<me) != 0 {
+			length = slice / 20 // soon another CPU takes over what waits here
+		}
+		c.sliceEnd = nanotime() + length
+	}
+	armTimer(c, me)
+	sendKicks(me)
+	unlock()
+}
+
+func switchTo(c *cpuState, me int, i int32) {
+	t := &k.sched.threads[i]
+	t.state, t.cpu = threadRunning, int32(me)
+	t.switches++
+	c.current = i
+	c.sliceEnd = 0
+	setThread(&t.ctx)
+}
+
+// armTimer programs this CPU's timer when what it is armed for is later than what it has to
+// be. A timer that fires early is harmless.
+func armTimer(c *cpuState, me int) {
+	if first := k.sched.earliest(); first != 0 && (k.timers.armed == 0 || first < k.timers.armed) {
+		k.timers.armed, k.timers.cpu = first, int32(me)
+	}
+	want := c.sliceEnd
+	if k.timers.armed != 0 && int(k.timers.cpu) == me && (want == 0 || k.timers.armed < want) {
+		want = k.timers.armed
+	}
+	if want != 0 && (c.armed == 0 || want < c.armed) {
+		c.armed = want
+		setDeadline(counterAt(want))
+	}
+}
+
+func sendKicks(me int) {
+	for kick := k.sched.kick &^ (1 << me); kick != 0; kick &= kick - 1 {
+		sendIPI(lowestBit(kick))
+	}
+	k.sched.kick = 0
+}
+
+// interrupted does what an interrupt source asks for. Lock held.
+func interrupted(c *cpuState, me int, source uint64) {
+	s := &k.sched
+	switch {
+	case source == sourceTimer:
+		now := nanotime()
+		c.armed = 0
+		if int(k.timers.cpu) == me {
+			k.timers.armed = 0
+		}
+		if s.expire(now, me) > 0 {
+			c.preempt = true
+		}
+		if c.sliceEnd != 0 && now >= c.sliceEnd {
+			c.sliceEnd = 0
+			if c.current != none && s.queue.head != none {
+				if others := s.idle &^ (1 << me); others != 0 {
+					s.kickOne(others)
+				} else if !c.preempt {
+					s.requeue(c.current, false)
+				}
+			}
+		}
+	case source >= sourceLine:
+		if k.fds.line(uint32(source-sourceLine), s, me) {
+			c.preempt = true
+		}
+	}
+}
+
+// handleInterrupt is Handlers.Interrupt.
+func handleInterrupt(t *context, source uint64) {
+	pc := t.PC()
+	lock()
+	me := thisCPU()
+	c := &k.cpus[me]
+	c.traps++
+	c.lastTrap = lastTrap{trapInterrupt, source, pc}
+	interrupted(c, me, source)
+	leave(c, me)
+}
+
+// handleException is Handlers.Exception: demand paging of the Go heap, or a signal for the
+// runtime, which turns it into a Go panic.
+func handleException(t *context, e *event) {
+	pc := t.PC()
+	lock()
+	me := thisCPU()
+	c := &k.cpus[me]
+	c.traps++
+	c.lastTrap = lastTrap{trapException, uint64(e.Vector), pc}
+	if e.Kind != EventPageFault || e.Present || !populate(e.Addr) {
+		forceSignal(c.current, e)
+	}
+	leave(c, me)
+}
