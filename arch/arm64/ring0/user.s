@@ -66,9 +66,12 @@ loaded:
 	LDP	0(R0), (R0, R1)
 	ERET
 
-	// Back from user mode, by userSync directly or by way of the thread's Context.
+	// Back from user mode, by userSync directly or by way of the thread's Context. Until g is Go's
+	// again no interrupt may come: it could bring a signal, whose handler looks at g.
 back:
 	MOVD	saved-8(SP), g
+	SUB	$8, RSP, R29
+	MSR	$6, DAIFClr // IRQ and SError; debug and FIQ stay masked in the kernel
 	MOVD	0(RSP), R30 // the assembler takes this function for a leaf that keeps LR
 	MOVD	$1, R0
 	MOVB	R0, entered+8(FP)
@@ -118,7 +121,6 @@ TEXT ·userSync(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVD	cpu_userPC(R1), R3
 	MSR	R2, SP_EL0
 	MSR	$0, SPSel
-	MSR	$6, DAIFClr // IRQ and SError; debug and FIQ stay masked in the kernel
 	JMP	(R3)
 
 // Interrupt in user mode: the thread is made to return from enterUser whenever it runs next,
