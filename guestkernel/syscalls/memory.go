@@ -1,0 +1,122 @@
+package syscalls
+
+import (
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/mm"
+	"ringo/guestkernel/task"
+)
+
+func init() {
+	register(map[string]Handler{
+		"mmap":     sysMmap,
+		"munmap":   func(t *task.Task, a Args) (uint64, error) { return 0, t.Space().Unmap(a[0], a[1]) },
+		"mprotect": sysMprotect,
+		"mremap":   sysMremap,
+		"brk": func(t *task.Task, a Args) (uint64, error) {
+			return t.Space().Brk(a[0], t.Rlimit(unix.RLIMIT_DATA)), nil
+		},
+		"madvise": func(t *task.Task, a Args) (uint64, error) { return 0, t.Space().Advise(a[0], a[1], a.Int(2)) },
+		"msync":   sysMsync,
+		"mincore": sysMincore,
+		"mlock":   func(t *task.Task, a Args) (uint64, error) { return 0, t.Space().Lock(a[0], a[1], true) },
+		"munlock": func(t *task.Task, a Args) (uint64, error) { return 0, t.Space().Lock(a[0], a[1], false) },
+	})
+}
+
+const protBits = unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC
+
+func sysMmap(t *task.Task, a Args) (uint64, error) {
+	length, prot, flags, offset := a[1], a[2], a.Int(3), a[5]
+	if offset%mm.PageSize != 0 {
+		return 0, unix.EINVAL
+	}
+	r := mm.Request{
+		Addr: a[0], Len: length, Prot: mm.Prot(prot & protBits),
+		Fixed: flags&(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE) != 0, NoReplace: flags&unix.MAP_FIXED_NOREPLACE != 0,
+		Populate: flags&unix.MAP_POPULATE != 0 && flags&unix.MAP_NONBLOCK == 0,
+	}
+	shared := false
+	switch flags & unix.MAP_TYPE {
+	case unix.MAP_PRIVATE:
+	case unix.MAP_SHARED, unix.MAP_SHARED_VALIDATE:
+		shared = true
+		r.Flags |= mm.VMAShared
+	default:
+		return 0, unix.EINVAL
+	}
+	if flags&unix.MAP_GROWSDOWN != 0 {
+		r.Flags |= mm.VMAGrowsDown
+	}
+	if flags&unix.MAP_LOCKED != 0 {
+		r.Flags |= mm.VMALocked
+		r.Populate = true
+	}
+	anonymous := flags&unix.MAP_ANONYMOUS != 0
+	if !anonymous {
+		d, err := t.FDs().Get(a.Int(4))
+		if err != nil {
+			return 0, err
+		}
+		defer d.Unref()
+		if !d.Readable() || shared && prot&unix.PROT_WRITE != 0 && !d.Writable() {
+			return 0, unix.EACCES
+		}
+		if shared && !d.Writable() {
+			r.Flags |= mm.VMAReadOnly
+		}
+		if length == 0 {
+			return 0, unix.EINVAL
+		}
+		if r.Object, err = task.NewFileObject(t, d); err != nil {
+			return 0, err
+		}
+		r.Offset = offset
+		r.Name = d.Path().String()
+		anonymous = r.Object == nil
+	}
+	if anonymous && shared {
+		if length == 0 {
+			return 0, unix.EINVAL
+		}
+		r.Object, r.Offset, r.Name = t.Kernel().Memory.NewShared(length), 0, "/dev/zero (deleted)"
+		r.Flags &^= mm.VMAReadOnly
+	}
+	return t.Space().Map(r)
+}
+
+func sysMprotect(t *task.Task, a Args) (uint64, error) {
+	prot := a[2]
+	if prot&^(protBits|unix.PROT_GROWSDOWN|unix.PROT_GROWSUP|8 /* PROT_SEM */) != 0 {
+		return 0, unix.EINVAL
+	}
+	return 0, t.Space().Protect(a[0], a[1], mm.Prot(prot&protBits))
+}
+
+func sysMremap(t *task.Task, a Args) (uint64, error) {
+	flags := a[3]
+	if flags&^(unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED|unix.MREMAP_DONTUNMAP) != 0 {
+		return 0, unix.EINVAL
+	}
+	return t.Space().Remap(a[0], a[1], a[2], flags&unix.MREMAP_MAYMOVE != 0, flags&unix.MREMAP_FIXED != 0, flags&unix.MREMAP_DONTUNMAP != 0, a[4])
+}
+
+// sysMsync has nothing to write back: files live in the page cache that is mapped.
+func sysMsync(t *task.Task, a Args) (uint64, error) {
+	flags := a[2]
+	if a[0]%mm.PageSize != 0 || flags&^(unix.MS_ASYNC|unix.MS_INVALIDATE|unix.MS_SYNC) != 0 || flags&unix.MS_ASYNC != 0 && flags&unix.MS_SYNC != 0 {
+		return 0, unix.EINVAL
+	}
+	if !t.Space().Covered(a[0], a[1]) {
+		return 0, unix.ENOMEM
+	}
+	return 0, nil
+}
+
+func sysMincore(t *task.Task, a Args) (uint64, error) {
+	vec, err := t.Space().Resident(a[0], a[1])
+	if err != nil {
+		return 0, err
+	}
+	return 0, t.CopyOutUser(a[2], vec)
+}

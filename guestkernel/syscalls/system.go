@@ -1,0 +1,284 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/task"
+)
+
+// Release is uname(2)'s release: the Linux whose behaviour programs may expect.
+const (
+	Release = "6.12.0-ringo"
+	Version = "#1 SMP PREEMPT_DYNAMIC Ringo"
+)
+
+func init() {
+	register(map[string]Handler{
+		"uname":             sysUname,
+		"sethostname":       sysSethostname,
+		"setdomainname":     sysSetdomainname,
+		"sysinfo":           sysSysinfo,
+		"getrandom":         sysGetrandom,
+		"prlimit64":         sysPrlimit,
+		"getrlimit":         sysGetrlimit,
+		"setrlimit":         sysSetrlimit,
+		"prctl":             sysPrctl,
+		"sched_yield":       func(*task.Task, Args) (uint64, error) { runtime.Gosched(); return 0, nil },
+		"sched_getaffinity": sysSchedGetaffinity,
+		"sched_setaffinity": sysSchedSetaffinity,
+		"getcpu":            sysGetcpu,
+		"getpriority":       sysGetpriority,
+		"setpriority":       sysSetpriority,
+		"personality":       sysPersonality,
+		"rseq":              notImplemented,
+		"membarrier":        notImplemented,
+	})
+}
+
+// notImplemented is for calls that programs probe and live without: ENOSYS, and not worth a report.
+func notImplemented(*task.Task, Args) (uint64, error) { return 0, unix.ENOSYS }
+
+func sysUname(t *task.Task, a Args) (uint64, error) {
+	host, domain := t.Kernel().Hostname()
+	var b [6 * 65]byte
+	for i, s := range []string{"Linux", host, Release, Version, task.UnameMachine, domain} {
+		copy(b[i*65:i*65+64], s)
+	}
+	return 0, t.CopyOutUser(a[0], b[:])
+}
+
+func hostName(t *task.Task, a Args) (string, error) {
+	if !t.Creds().Effective.Has(unix.CAP_SYS_ADMIN) {
+		return "", unix.EPERM
+	}
+	if a.Int(1) < 0 || a.Int(1) > 64 {
+		return "", unix.EINVAL
+	}
+	b := make([]byte, a.Int(1))
+	if err := t.CopyInUser(a[0], b); err != nil {
+		return "", err
+	}
+	return string(b), nil
+}
+
+func sysSethostname(t *task.Task, a Args) (uint64, error) {
+	name, err := hostName(t, a)
+	if err == nil {
+		t.Kernel().SetHostname(name)
+	}
+	return 0, err
+}
+
+func sysSetdomainname(t *task.Task, a Args) (uint64, error) {
+	name, err := hostName(t, a)
+	if err == nil {
+		t.Kernel().SetDomainname(name)
+	}
+	return 0, err
+}
+
+// MemoryTotals answers the machine's memory in bytes; the kernel's main sets it.
+var MemoryTotals = func() (total, free uint64) { return 0, 0 }
+
+func sysSysinfo(t *task.Task, a Args) (uint64, error) {
+	total, free := MemoryTotals()
+	var b [112]byte
+	le := binary.LittleEndian
+	le.PutUint64(b[0:], uint64(time.Since(t.Kernel().Started())/time.Second))
+	le.PutUint64(b[32:], total)
+	le.PutUint64(b[40:], free)
+	le.PutUint16(b[80:], uint16(min(t.Kernel().Live(), 65535)))
+	le.PutUint32(b[104:], 1) // mem_unit
+	return 0, t.CopyOutUser(a[0], b[:])
+}
+
+func sysGetrandom(t *task.Task, a Args) (uint64, error) {
+	if a[2]&^(unix.GRND_NONBLOCK|unix.GRND_RANDOM|unix.GRND_INSECURE) != 0 || a[2]&(unix.GRND_RANDOM|unix.GRND_INSECURE) == unix.GRND_RANDOM|unix.GRND_INSECURE {
+		return 0, unix.EINVAL
+	}
+	n := min(a[1], 1<<25-1)
+	var block [256]byte
+	for done := uint64(0); done < n; {
+		step := min(n-done, uint64(len(block)))
+		for i := uint64(0); i < step; i += 8 {
+			binary.LittleEndian.PutUint64(block[i:], t.Kernel().Random())
+		}
+		if err := t.CopyOutUser(a[0]+done, block[:step]); err != nil {
+			if done > 0 {
+				return done, nil
+			}
+			return 0, err
+		}
+		done += step
+	}
+	return n, nil
+}
+
+func sysPrlimit(t *task.Task, a Args) (uint64, error) {
+	g := t.Group()
+	if pid := a.Int(0); pid != 0 {
+		if g = t.Kernel().FindGroup(pid); g == nil {
+			return 0, unix.ESRCH
+		}
+	}
+	res := a.Int(1)
+	if res < 0 || res >= 16 {
+		return 0, unix.EINVAL
+	}
+	cur, hard := g.Limit(res)
+	if a[2] != 0 {
+		w, err := getUint64s(t, a[2], 2)
+		if err != nil {
+			return 0, err
+		}
+		if err := setLimit(t, g, res, w[0], w[1]); err != nil {
+			return 0, err
+		}
+	}
+	if a[3] == 0 {
+		return 0, nil
+	}
+	return 0, putUint64s(t, a[3], cur, hard)
+}
+
+func setLimit(t *task.Task, g *task.Group, res int, cur, hard uint64) error {
+	if err := g.SetLimit(res, cur, hard, t.Creds().Effective.Has(unix.CAP_SYS_RESOURCE)); err != nil {
+		return err
+	}
+	if g == t.Group() && (res == unix.RLIMIT_STACK || res == unix.RLIMIT_AS) {
+		t.Space().SetLimits(t.Rlimit(unix.RLIMIT_STACK), t.Rlimit(unix.RLIMIT_AS))
+	}
+	return nil
+}
+
+func sysGetrlimit(t *task.Task, a Args) (uint64, error) {
+	return sysPrlimit(t, Args{0, a[0], 0, a[1]})
+}
+
+func sysSetrlimit(t *task.Task, a Args) (uint64, error) {
+	if a[1] == 0 {
+		return 0, unix.EFAULT
+	}
+	return sysPrlimit(t, Args{0, a[0], a[1], 0})
+}
+
+func sysSchedGetaffinity(t *task.Task, a Args) (uint64, error) {
+	if a[1]*8 < uint64(t.Kernel().Machine.CPUs()) || a[1]%8 != 0 {
+		return 0, unix.EINVAL
+	}
+	if pid := a.Int(0); pid != 0 && t.Kernel().Find(pid) == nil {
+		return 0, unix.ESRCH
+	}
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], 1<<t.Kernel().Machine.CPUs()-1)
+	return 8, t.CopyOutUser(a[2], b[:])
+}
+
+// sysSchedSetaffinity takes a mask that has an existing CPU. Tasks are goroutines and not bound to CPUs.
+func sysSchedSetaffinity(t *task.Task, a Args) (uint64, error) {
+	if pid := a.Int(0); pid != 0 && t.Kernel().Find(pid) == nil {
+		return 0, unix.ESRCH
+	}
+	var b [8]byte
+	if err := t.CopyInUser(a[2], b[:min(a[1], 8)]); err != nil {
+		return 0, err
+	}
+	if binary.LittleEndian.Uint64(b[:])&(1<<t.Kernel().Machine.CPUs()-1) == 0 {
+		return 0, unix.EINVAL
+	}
+	return 0, unix.ENOSYS
+}
+
+func sysGetcpu(t *task.Task, a Args) (uint64, error) {
+	for _, addr := range a[:2] {
+		if addr != 0 {
+			if err := putUint32(t, addr, 0); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return 0, nil
+}
+
+// Everybody has nice value 0; asking for it again is all that setpriority can do.
+func sysGetpriority(t *task.Task, a Args) (uint64, error) {
+	if a.Uint(0) > unix.PRIO_USER {
+		return 0, unix.EINVAL
+	}
+	return 20, nil
+}
+
+func sysSetpriority(_ *task.Task, a Args) (uint64, error) {
+	switch {
+	case a.Uint(0) > unix.PRIO_USER:
+		return 0, unix.EINVAL
+	case a.Int(2) == 0:
+		return 0, nil
+	}
+	return 0, unix.ENOSYS
+}
+
+func sysPersonality(_ *task.Task, a Args) (uint64, error) {
+	if p := a.Uint(0); p != 0 && p != ^uint32(0) {
+		return 0, unix.EINVAL
+	}
+	return 0, nil
+}
+
+func sysPrctl(t *task.Task, a Args) (uint64, error) {
+	switch a.Int(0) {
+	case unix.PR_SET_NAME:
+		name, err := t.Space().CopyInString(a[1], 4096)
+		if err != nil {
+			return 0, err
+		}
+		t.SetComm(name)
+	case unix.PR_GET_NAME:
+		var b [16]byte
+		copy(b[:15], t.Comm())
+		return 0, t.CopyOutUser(a[1], b[:])
+	case unix.PR_SET_PDEATHSIG:
+		if a[1] > task.NumSignals {
+			return 0, unix.EINVAL
+		}
+		t.SetParentDeathSignal(int(a[1]))
+	case unix.PR_GET_PDEATHSIG:
+		return 0, putUint32(t, a[1], uint32(t.ParentDeathSignal()))
+	case unix.PR_SET_CHILD_SUBREAPER:
+		t.Group().SetSubreaper(a[1] != 0)
+	case unix.PR_GET_CHILD_SUBREAPER:
+		return 0, putUint32(t, a[1], uint32(btoi(t.Group().Subreaper())))
+	case unix.PR_GET_DUMPABLE:
+		return 1, nil
+	case unix.PR_SET_DUMPABLE:
+		if a[1] > 1 {
+			return 0, unix.EINVAL
+		}
+		if a[1] == 0 {
+			return 0, unix.ENOSYS
+		}
+	case unix.PR_CAPBSET_READ:
+		if a[1] > unix.CAP_LAST_CAP {
+			return 0, unix.EINVAL
+		}
+		return btoi(t.Creds().Bounding.Has(int(a[1]))), nil
+	case unix.PR_GET_NO_NEW_PRIVS, unix.PR_GET_SECCOMP, unix.PR_GET_KEEPCAPS, unix.PR_GET_THP_DISABLE:
+		return 0, nil
+	case unix.PR_GET_TIMERSLACK:
+		return 50000, nil
+	default:
+		return 0, unix.EINVAL
+	}
+	return 0, nil
+}
+
+func btoi(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
