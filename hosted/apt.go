@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // apt is a private apt configuration: its own sources, lists, state and downloads in one folder, nothing of the system's but the
@@ -87,11 +88,15 @@ func systemProxies(ctx context.Context) string {
 	return kept.String()
 }
 
+// diesWithUs keeps a killed preparation from being continued behind the back of the next one.
+var diesWithUs = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+
 // get runs apt-get or apt-cache and returns its standard output.
 func (a *apt) get(ctx context.Context, dir, tool string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "APT_CONFIG="+filepath.Join(a.dir, "apt.conf"), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
+	cmd.SysProcAttr = diesWithUs
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -195,7 +200,9 @@ func newest(files []string) string {
 // unpack extracts package files into dir.
 func unpack(ctx context.Context, dir string, files ...string) error {
 	for _, f := range files {
-		out, err := exec.CommandContext(ctx, "dpkg-deb", "--extract", f, dir).CombinedOutput()
+		cmd := exec.CommandContext(ctx, "dpkg-deb", "--extract", f, dir)
+		cmd.SysProcAttr = diesWithUs
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()

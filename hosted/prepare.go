@@ -257,7 +257,7 @@ func (l layout) buildAgent(ctx context.Context, arch string, r *reporter) error 
 	}
 	partial := target + ".partial"
 	cmd := exec.CommandContext(ctx, goTool, "build", "-trimpath", "-ldflags=-s -w", "-o", partial, "./hosted/agent")
-	cmd.Dir = l.root
+	cmd.Dir, cmd.SysProcAttr = l.root, diesWithUs
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the agent: %w: %s", err, lastLines(string(out), 10))

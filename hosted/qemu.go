@@ -127,7 +127,11 @@ func qemuArguments(l layout, arch string) []string {
 // virtiofsdArguments shares the whole file tree; what a command may see of it, and whether it may write there, is decided by the
 // agent's bind mounts. Nothing is cached inside, so a file that was just rebuilt outside is the one that runs.
 func virtiofsdArguments() []string {
+	// Its own default is a million, with a warning where that is not allowed.
+	files := unix.Rlimit{Max: 4096}
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &files)
 	return []string{
+		"--rlimit-nofile=" + strconv.FormatUint(min(files.Max, 1_000_000), 10),
 		"--socket-path=" + filesSocket, "--shared-dir=/", "--sandbox=none", "--seccomp=none",
 		"--cache=never", "--allow-mmap", "--log-level=warn", "--inode-file-handles=never",
 	}
