@@ -2,11 +2,11 @@
 
 #include "textflag.h"
 
-// The user program. It is copied to a user page and must not refer to anything: no literal
-// pool, no symbol. SP is the only base register, so that x0 to x30 can all hold patterns; it points at
-// the state to load, the state after the probe goes 1024 bytes above. Offsets are those of State.
+// The check program: user code, copied to CodeBase. It must not refer to anything by symbol. SP is
+// the only base register, so that x0 to x30 can all hold patterns: it points at Data.State, the header is
+// 64 bytes below, the registers after the test are stored 1024 bytes above. Offsets are those of selftest.go.
 
-// FILL loads every register from the state at SP; x0 is the scratch register until it gets its own value.
+// FILL loads every register from the state; x0 is the scratch register until it gets its own value.
 #define FILL \
 	FLDPQ	288(RSP), (F0, F1) \
 	FLDPQ	320(RSP), (F2, F3) \
@@ -49,7 +49,7 @@
 	LDP	232(RSP), (R29, R30) \
 	LDP	0(RSP), (R0, R1)
 
-// DUMP stores every register, then ends with a system call.
+// DUMP stores every register; x0 is the scratch register after its own value is stored.
 #define DUMP \
 	ADD	$1024, RSP \
 	STP	(R0, R1), 0(RSP) \
@@ -92,31 +92,80 @@
 	FSTPQ	(F26, F27), 704(RSP) \
 	FSTPQ	(F28, F29), 736(RSP) \
 	FSTPQ	(F30, F31), 768(RSP) \
-	SUB	$1024, RSP \
-	SVC	$0
+	SUB	$1024, RSP
 
-// One routine a probe, 512 bytes apart.
-TEXT ·program(SB), NOSPLIT|NOFRAME, $0
-	PCALIGN	$64
+// func check()
+TEXT ·check(SB), NOSPLIT|NOFRAME, $0
+	MOVD	$0x21, R0 // SP = DataBase + 64
+	LSL	$16, R0
+	ADD	$64, R0
+	MOVD	R0, RSP
+loop:
+	MOVD	-56(RSP), R0 // Mode
+	CMP	$1, R0
+	BEQ	fault
+	BHI	spin
+
+	// ModeSyscall: x8 of the state is CallNothing. The result is not compared.
 	FILL
 	SVC	$0
-	DUMP
-	PCALIGN	$512
-	FILL
-	MOVD	R1, (R2) // the fault: x2 holds the address
-	DUMP
-	PCALIGN	$512
-	FILL
-	B	0(PC) // spins until the kernel moves the PC on
-	DUMP
-	PCALIGN	$512
-	FILL
-	BRK	$0
-	DUMP
-	PCALIGN	$512
+	MOVD	0(RSP), R0
+	B	verify
 
-// func programAddress() uintptr
-TEXT ·programAddress(SB), NOSPLIT|NOFRAME, $0-8
-	MOVD	$·program(SB), R0
-	MOVD	R0, ret+0(FP)
+	// ModeFault: x2 of the state is FaultPage. The store faults, the load finds what it stored.
+fault:
+	FILL
+	MOVD	R1, (R2)
+	MOVD	(R2), R1
+	B	verify
+
+	// ModeSpin: x0 counts down, without touching the flags.
+spin:
+	FILL
+	MOVD	-48(RSP), R0 // Spin
+count:
+	SUB	$1, R0
+	CBNZ	R0, count
+	MOVD	0(RSP), R0
+
+	// Compare word by word: R1 = number, R2 = state, R3 = what was stored.
+verify:
+	DUMP
+	MOVD	ZR, R1
+	MOVD	RSP, R2
+	ADD	$1024, R2, R3
+compare:
+	MOVD	(R2)(R1<<3), R4
+	MOVD	(R3)(R1<<3), R5
+	CMP	R4, R5
+	BNE	bad
+	ADD	$1, R1
+	CMP	$100, R1
+	BLT	compare
+
+	MOVD	-64(RSP), R4 // Iterations
+	SUB	$1, R4
+	MOVD	R4, -64(RSP)
+	CBNZ	R4, loop
+	MOVD	$1000, R8 // CallDone
+	SVC	$0
+	B	0(PC)
+bad:
+	MOVD	R1, R0
+	MOVD	R4, R1
+	MOVD	R5, R2
+	MOVD	$1001, R8 // CallFailed
+	SVC	$0
+	B	0(PC)
+
+// func checkEnd()
+TEXT ·checkEnd(SB), NOSPLIT|NOFRAME, $0
+	RET
+
+// func checkCode() (start, end uintptr)
+TEXT ·checkCode(SB), NOSPLIT|NOFRAME, $0-16
+	MOVD	$·check(SB), R0
+	MOVD	R0, start+0(FP)
+	MOVD	$·checkEnd(SB), R0
+	MOVD	R0, end+8(FP)
 	RET
