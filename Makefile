@@ -22,7 +22,7 @@ build: $(BINARIES)
 build/%/vmm: FORCE
 	GOARCH=$* go build -o $@ ./vmm
 build/%/hosted-agent: FORCE
-	GOARCH=$* go build -o $@ ./hosted/agent
+	GOARCH=$* go build -trimpath -ldflags='-s -w' -o $@ ./hosted/agent
 # The kernel: the stock toolchain's PIE, entered at our own symbol.
 build/%/ringo.elf: FORCE
 	GOARCH=$* go build -buildmode=pie -ldflags='-E=ringo/arch/$*/ring0.entry' -o $@ ./guestkernel
