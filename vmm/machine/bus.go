@@ -83,6 +83,7 @@ func (b *bus) access(addr uint64, data []byte, write bool) (err error, claimed b
 	// that caused it, not in a Go trace of the whole process.
 	defer func() {
 		if r := recover(); r != nil {
+			claimed = true
 			err = fmt.Errorf("device %s: %s %#x, %d bytes, write %t: panic: %v", w.name, b.kind, addr, len(data), write, r)
 		}
 	}()

@@ -19,8 +19,11 @@ type ExitRecord struct {
 	Size   int    // bytes of one element
 	Count  int
 	Write  bool
-	Value  uint64 // what was written, or what the monitor answers
+	Value  uint64 // what was written
 	Code   uint64
+	// Repeats is how many further exits of the same kind followed at once; At, Value and Code
+	// are the first one's.
+	Repeats uint64
 }
 
 // String is one line.
@@ -38,27 +41,43 @@ func (r ExitRecord) String() string {
 		if r.Write {
 			s += fmt.Sprintf(", value %#x", r.Value)
 		}
-		return s
+		return s + r.repeats()
 	}
-	return fmt.Sprintf("%12.6f ms  %s code %#x", float64(r.At)/1e6, r.Reason, r.Code)
+	return fmt.Sprintf("%12.6f ms  %s code %#x", float64(r.At)/1e6, r.Reason, r.Code) + r.repeats()
+}
+
+func (r ExitRecord) repeats() string {
+	if r.Repeats == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (and %d more)", r.Repeats)
 }
 
 // historySize is how many exits a vCPU remembers.
 const historySize = 64
 
-// history is a vCPU's last exits. Written by its thread; read after that has ended.
+// history is a vCPU's last exits. Written by its thread; read after that has ended. A run of
+// accesses to one register takes one place, so that an early console does not push out the
+// rest.
 type history struct {
-	ring [historySize]ExitRecord
-	n    uint64
+	ring  [historySize]ExitRecord
+	n     uint64 // places used
+	total uint64 // exits
 }
 
 func (h *history) add(start time.Time, x *kvm.Exit) {
+	addr := x.Addr
+	if x.Reason == kvm.ReasonIO {
+		addr = uint64(x.Port)
+	}
+	h.total++
+	if last := &h.ring[(h.n-1)%historySize]; h.n > 0 && last.Reason == x.Reason && last.Addr == addr && last.Write == x.Write && last.Size == x.Size {
+		last.Repeats++
+		return
+	}
 	r := &h.ring[h.n%historySize]
 	h.n++
-	*r = ExitRecord{At: time.Since(start), Reason: x.Reason, Addr: x.Addr, Size: x.Size, Count: x.Count, Write: x.Write, Code: x.Code}
-	if x.Reason == kvm.ReasonIO {
-		r.Addr = uint64(x.Port)
-	}
+	*r = ExitRecord{At: time.Since(start), Reason: x.Reason, Addr: addr, Size: x.Size, Count: x.Count, Write: x.Write, Code: x.Code}
 	if x.Write {
 		var b [8]byte
 		copy(b[:], x.Data)
@@ -143,7 +162,7 @@ const codeBytes = 64
 func (m *Machine) CPUStates() []CPUState {
 	states := make([]CPUState, 0, len(m.cpus))
 	for _, c := range m.cpus {
-		s := CPUState{ID: c.v.ID, Exits: c.history.records(), Total: c.history.n}
+		s := CPUState{ID: c.v.ID, Exits: c.history.records(), Total: c.history.total}
 		if s.Registers, s.Err = c.v.Registers(); s.Err == nil {
 			s.Code = m.mem.ReadVirtual(s.Registers, s.Registers.PC(), codeBytes)
 		}
@@ -229,7 +248,7 @@ func WriteStates(b *strings.Builder, cpus []CPUState, image Image, mem *Memory) 
 			b.WriteByte('\n')
 		}
 		fmt.Fprintf(b, "page walk of the fault address %#x: %s\n", r.FaultAddress(), mem.Walk(r, r.FaultAddress()))
-		fmt.Fprintf(b, "last %d of %d exits:\n", len(c.Exits), c.Total)
+		fmt.Fprintf(b, "last exits of %d:\n", c.Total)
 		for _, e := range c.Exits {
 			fmt.Fprintln(b, e)
 		}

@@ -1,0 +1,72 @@
+// Package kvmtest lets a package's tests that need a real KVM run where there is one: in the
+// hosted machines, for both architectures, by executing the package's own test binary there.
+//
+//	func TestMain(m *testing.M) { kvmtest.Main(m) }
+//	func TestInHostedMachines(t *testing.T) { kvmtest.Hosted(t, "ringo/vmm/machine") }
+//	func TestOnKVM...(t *testing.T) { kvmtest.Require(t); ... }
+//
+// The tests named TestOnKVM... are those that run inside.
+package kvmtest
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"ringo/hosted"
+)
+
+// inside marks the process that runs in a hosted machine.
+const inside = "RINGO_KVM_TEST"
+
+// Main runs the tests of a package that uses Hosted.
+func Main(m *testing.M) {
+	hosted.MaybeServe()
+	os.Exit(m.Run())
+}
+
+// Require skips a test that needs KVM everywhere but in a hosted machine.
+func Require(t *testing.T) {
+	t.Helper()
+	if os.Getenv(inside) == "" {
+		t.Skip("needs a KVM host: TestInHostedMachines runs it there, with RINGO_E2E=1")
+	}
+}
+
+// Hosted builds the test binary of a package for both architectures and runs its TestOnKVM
+// tests in the hosted machines. It needs RINGO_E2E, which `make test` sets.
+func Hosted(t *testing.T, pkg string) {
+	if os.Getenv("RINGO_E2E") == "" {
+		t.Skip("boots guests: run `make e2e`")
+	}
+	for _, arch := range hosted.Arches {
+		t.Run(arch, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+			defer cancel()
+			binary := filepath.Join(t.TempDir(), arch+".test")
+			build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, pkg)
+			build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("build the %s test binary: %v\n%s", arch, err, out)
+			}
+			var out bytes.Buffer
+			status, err := hosted.Run(ctx, arch, hosted.Command{
+				Argv:   []string{binary, "-test.run", "^TestOnKVM", "-test.v", "-test.timeout", "5m"},
+				Env:    append(hosted.DefaultEnv(), inside+"=1"),
+				Stdout: &out, Stderr: &out,
+				Shares: []hosted.Share{{Path: filepath.Dir(binary)}},
+			}, os.Stderr)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out.Bytes())
+			}
+			if status != 0 || !bytes.Contains(out.Bytes(), []byte("--- PASS")) {
+				t.Fatalf("status %d\n%s", status, out.Bytes())
+			}
+			t.Logf("%s", out.Bytes())
+		})
+	}
+}
