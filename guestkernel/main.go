@@ -3,14 +3,19 @@
 package main
 
 import (
-	"fmt"
-
+	"ringo/guestkernel/boot"
 	"ringo/guestkernel/nucleus"
+	"ringo/guestkernel/selftest"
 	"ringo/internal/bootinfo"
 )
 
 func main() {
 	nucleus.Stamp(bootinfo.PhaseMain)
-	fmt.Printf("ringo: %d CPUs, command line %q\n", nucleus.BootInfo().CPUs, nucleus.CommandLine())
-	nucleus.PowerOff(bootinfo.PowerOffNormal)
+	if load, ok := selftest.Wanted(nucleus.CommandLine()); ok {
+		if !selftest.Run(load) {
+			nucleus.PowerOff(bootinfo.PowerOffPanic)
+		}
+		nucleus.PowerOff(bootinfo.PowerOffNormal)
+	}
+	boot.Main()
 }

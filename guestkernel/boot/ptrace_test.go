@@ -270,7 +270,7 @@ type hostContext struct {
 
 const hostVector = 832 // x87, SSE, AVX in standard format
 
-func initialVector() []byte {
+func hostInitialVector() []byte {
 	v := make([]byte, hostVector)
 	binary.LittleEndian.PutUint16(v[0:], 0x37f)
 	binary.LittleEndian.PutUint32(v[24:], 0x1f80)
@@ -279,7 +279,7 @@ func initialVector() []byte {
 }
 
 func (m *hostMachine) NewContext() (task.Context, error) {
-	return &hostContext{m: m, vector: initialVector()}, nil
+	return &hostContext{m: m, vector: hostInitialVector()}, nil
 }
 
 func (c *hostContext) Syscall() (uint64, [6]uint64) {
@@ -307,7 +307,7 @@ func (c *hostContext) CopyFrom(o task.Context) {
 }
 func (c *hostContext) SetVectorState(b []byte) bool {
 	if b == nil {
-		c.vector = initialVector()
+		c.vector = hostInitialVector()
 		return true
 	}
 	copy(c.vector, b)

@@ -1,0 +1,23 @@
+package boot
+
+import (
+	"strings"
+
+	"ringo/guestkernel/nucleus"
+)
+
+// kernelOptions are the words of the kernel command line that this package knows.
+type kernelOptions struct {
+	strace bool // print every system call to the log
+}
+
+func options() kernelOptions { return parseOptions(nucleus.CommandLine()) }
+
+func parseOptions(line string) (o kernelOptions) {
+	for _, w := range strings.Fields(line) {
+		if w == "strace" {
+			o.strace = true
+		}
+	}
+	return o
+}

@@ -1,0 +1,323 @@
+package boot
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"ringo/guestkernel/fs/stdio"
+	"ringo/guestkernel/loader"
+	"ringo/guestkernel/mm"
+	"ringo/guestkernel/nucleus"
+	"ringo/guestkernel/syscalls"
+	"ringo/guestkernel/task"
+	"ringo/guestkernel/vfs"
+	"ringo/internal/bootinfo"
+	"ringo/internal/command"
+	driver "ringo/virtio/driver/console"
+	"ringo/virtio/mmio"
+)
+
+// Names of the console's ports (docs/architecture.md).
+const (
+	portConsole = "ringo.console"
+	portCommand = "ringo.command"
+	portStdio   = "ringo.stdio"
+	portStderr  = "ringo.stderr"
+)
+
+// window is a virtio-mmio register window.
+type window uint64
+
+// Read32 implements mmio.Registers.
+func (w window) Read32(off uint32) uint32 { return read32(uint64(w) + uint64(off)) }
+
+// Write32 implements mmio.Registers.
+func (w window) Write32(off, v uint32) { write32(uint64(w)+uint64(off), v) }
+
+// countedPort counts what a program wrote to a port, for the Exit message.
+type countedPort struct {
+	*driver.Port
+	sent atomic.Uint64
+}
+
+func (p *countedPort) TryWrite(b []byte) int {
+	n := p.Port.TryWrite(b)
+	p.sent.Add(uint64(n))
+	return n
+}
+
+// system is the running kernel.
+type system struct {
+	console             *driver.Console
+	tty, stdout, stderr *countedPort
+	commands            *driver.Port
+	tasks               *task.Kernel
+	table               *syscalls.Table
+	ns                  *vfs.Namespace
+	sendMu              sync.Mutex
+	input               *stdio.Input
+	program             atomic.Pointer[task.Group]
+	hostDone            chan struct{}
+	hostDoneOnce        sync.Once
+}
+
+// Main runs the personality: devices, root, the program that the monitor names. It powers the machine off
+// and does not return.
+func Main() {
+	s := &system{hostDone: make(chan struct{})}
+	if err := s.run(); err != nil {
+		nucleus.LogWrite([]byte("ringo: " + err.Error() + "\n"))
+		if s.commands != nil {
+			s.send(&command.Failed{Reason: command.ReasonKernel, Message: err.Error()})
+			s.commands.Drain()
+		}
+		nucleus.PowerOff(bootinfo.PowerOffPanic)
+	}
+	nucleus.PowerOff(bootinfo.PowerOffNormal)
+}
+
+func (s *system) run() error {
+	if err := s.openConsole(); err != nil {
+		return err
+	}
+	nucleus.Stamp(bootinfo.PhaseDevices)
+	if err := s.makeRoot(); err != nil {
+		return err
+	}
+	nucleus.Stamp(bootinfo.PhaseRoot)
+	memory, err := mm.NewMemory(hardware{frames{nucleus.OwnerUser}})
+	if err != nil {
+		return err
+	}
+	hwcap, hwcap2 := hardwareCaps()
+	s.table = syscalls.NewTable(task.SyscallNumbers)
+	syscalls.MemoryTotals = func() (total, free uint64) {
+		st := nucleus.FrameStats()
+		return st.TotalFrames * mm.PageSize, st.FreeFrames * mm.PageSize
+	}
+	s.tasks = task.New(task.Config{
+		Machine: hardware{frames{nucleus.OwnerUser}}, Memory: memory, Syscalls: s.table, Random: rand.Uint64,
+		Auxv: loader.Hardware{HWCAP: hwcap, HWCAP2: hwcap2}, Trace: s.tracer(),
+	})
+	s.send(&command.Ready{Kernel: fmt.Sprintf("Ringo %s %s, %d CPUs, %s", syscalls.Release, task.UnameMachine, nucleus.BootInfo().CPUs, runtime.Version())})
+	return s.serve()
+}
+
+// tracer prints every system call to the log when the command line has "strace".
+func (s *system) tracer() func(*task.Task, uint64, [6]uint64, uint64, error) {
+	if !options().strace {
+		return nil
+	}
+	return func(t *task.Task, nr uint64, a [6]uint64, ret uint64, err error) {
+		result := fmt.Sprintf("%#x", ret)
+		if err != nil {
+			result = err.Error()
+		}
+		nucleus.LogWrite(fmt.Appendf(nil, "[%d %s] %s(%#x, %#x, %#x, %#x, %#x, %#x) = %s\n",
+			t.TID(), t.Comm(), s.table.Name(nr), a[0], a[1], a[2], a[3], a[4], a[5], result))
+	}
+}
+
+// openConsole finds the virtio console and its ports.
+func (s *system) openConsole() error {
+	info := nucleus.BootInfo()
+	var failures error
+	for i := range int(info.NumMMIO) {
+		w := info.MMIO[i]
+		va, err := nucleus.MapDevice(w.Base, w.Size)
+		if err != nil {
+			failures = errors.Join(failures, err)
+			continue
+		}
+		guest, err := mmio.Probe(window(va))
+		if err != nil || guest.DeviceID() != mmio.IDConsole {
+			continue
+		}
+		irq, err := nucleus.OpenIRQ(w.IRQ)
+		if err != nil {
+			failures = errors.Join(failures, err)
+			continue
+		}
+		c, err := driver.New(window(va), driver.Env{Alloc: allocDevice, Wait: func() bool { _, err := irq.Wait(); return err == nil }})
+		if err != nil {
+			failures = errors.Join(failures, fmt.Errorf("console at GPA %#x: %w", w.Base, err))
+			continue
+		}
+		return s.openPorts(c)
+	}
+	if failures == nil {
+		failures = errors.New("none of the virtio-mmio windows holds a console")
+	}
+	return fmt.Errorf("no console: %w", failures)
+}
+
+func (s *system) openPorts(c *driver.Console) error {
+	port := func(name string) (*countedPort, error) {
+		p := c.Port(name)
+		if p == nil {
+			return nil, fmt.Errorf("the console has no port %s: monitor and kernel are of different builds", name)
+		}
+		return &countedPort{Port: p}, nil
+	}
+	s.console = c
+	var err error
+	for name, p := range map[string]**countedPort{portConsole: &s.tty, portStdio: &s.stdout, portStderr: &s.stderr} {
+		if *p, err = port(name); err != nil {
+			return err
+		}
+	}
+	if s.commands = c.Port(portCommand); s.commands == nil {
+		return fmt.Errorf("the console has no port %s", portCommand)
+	}
+	return nil
+}
+
+// allocDevice is memory that a device reads and writes.
+func allocDevice(size int) ([]byte, uint64, error) {
+	order := uint(0)
+	for mm.PageSize<<order < size {
+		order++
+	}
+	gpa, err := nucleus.AllocFrames(order, nucleus.OwnerDevice)
+	if err != nil {
+		return nil, 0, err
+	}
+	return nucleus.Bytes(gpa, mm.PageSize<<order)[:size:size], gpa, nil
+}
+
+func (s *system) makeRoot() error {
+	info := nucleus.BootInfo()
+	var archive []byte
+	if info.InitrdSize > 0 {
+		archive = nucleus.Bytes(info.Initrd, int(info.InitrdSize))
+	}
+	var err error
+	s.ns, err = NewRoot(RootConfig{
+		Frames: frames{nucleus.OwnerPageCache}, Archive: archive, Random: fillRandom,
+		Log: func(b []byte) { nucleus.LogWrite(b) },
+	})
+	return err
+}
+
+// fillRandom fills b from the runtime's generator, which the host's seed started.
+func fillRandom(b []byte) {
+	var w [8]byte
+	for len(b) > 0 {
+		binary.LittleEndian.PutUint64(w[:], rand.Uint64())
+		b = b[copy(b, w[:]):]
+	}
+}
+
+// send sends a message to the monitor.
+func (s *system) send(m command.Message) {
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	if err := command.Write(s.commands, m); err != nil {
+		nucleus.LogWrite([]byte("ringo: " + err.Error() + "\n"))
+	}
+}
+
+// serve takes commands until the program has ended and the monitor has its output.
+func (s *system) serve() error {
+	r := command.NewReader(s.commands, command.MaxStart)
+	first, err := r.Read()
+	if err != nil {
+		return fmt.Errorf("waiting for the program to start: %w", err)
+	}
+	start, ok := first.(*command.Start)
+	if !ok {
+		return fmt.Errorf("the monitor began with %T instead of Start", first)
+	}
+	streams, err := s.streams(start)
+	if err != nil {
+		return err
+	}
+	nucleus.Stamp(bootinfo.PhaseUser)
+	g, failed := Start(s.tasks, s.ns, start, streams)
+	if failed != nil {
+		s.send(failed)
+		s.commands.Drain()
+		go s.listen(r)
+		s.waitForHost()
+		return nil
+	}
+	s.program.Store(g)
+	go s.listen(r)
+	<-g.Ended()
+	nucleus.Stamp(bootinfo.PhaseProgramExit)
+	exit := exitOf(g)
+	<-s.tasks.KillAll()
+	for _, p := range []*countedPort{s.tty, s.stdout, s.stderr} {
+		if err := p.Drain(); err != nil {
+			return err
+		}
+	}
+	if m := missing(s.table); m != nil {
+		s.send(m)
+	}
+	exit.StdoutBytes, exit.StderrBytes, exit.ConsoleBytes = s.stdout.sent.Load(), s.stderr.sent.Load(), s.tty.sent.Load()
+	s.send(exit)
+	s.commands.Drain()
+	s.waitForHost()
+	return nil
+}
+
+// streams makes the program's standard streams.
+func (s *system) streams(start *command.Start) (streams Streams, err error) {
+	in, out, errs := s.stdout, s.stdout, s.stderr
+	if start.TTY {
+		in, out, errs = s.tty, s.tty, s.tty
+	}
+	input, d0, err := stdio.OpenInput(in)
+	if err != nil {
+		return streams, fmt.Errorf("standard input: %w", err)
+	}
+	s.input = input
+	d1, err := stdio.OpenOutput(out)
+	if err != nil {
+		return streams, fmt.Errorf("standard output: %w", err)
+	}
+	d2 := d1
+	if errs != out {
+		if d2, err = stdio.OpenOutput(errs); err != nil {
+			return streams, fmt.Errorf("standard error: %w", err)
+		}
+	} else {
+		d2.Ref()
+	}
+	return Streams{d0, d1, d2}, nil
+}
+
+// listen obeys the monitor until the channel ends.
+func (s *system) listen(r *command.Reader) {
+	defer s.hostDoneOnce.Do(func() { close(s.hostDone) })
+	for {
+		m, err := r.Read()
+		if err != nil {
+			if err != io.EOF {
+				nucleus.LogWrite([]byte("ringo: " + err.Error() + "\n"))
+			}
+			return
+		}
+		switch m := m.(type) {
+		case *command.Signal:
+			if g := s.program.Load(); g != nil && m.Number > 0 && m.Number <= task.NumSignals {
+				s.tasks.SignalProcessGroup(g.PID(), m.Number)
+			}
+		case *command.StdinEnd:
+			if s.input != nil {
+				s.input.End(int64(m.Bytes))
+			}
+		case *command.Done:
+			return
+		}
+	}
+}
+
+func (s *system) waitForHost() { <-s.hostDone }
