@@ -10,6 +10,7 @@ import (
 
 	"ringo/hosted"
 	"ringo/hosted/cli"
+	"ringo/vmm/doctor"
 )
 
 // buildFolder is where the files of the guest's architecture are: beside this command, or
@@ -36,7 +37,11 @@ func (c *runCommand) chooseLocal(ctx context.Context) (bool, error) {
 	case c.Host == "hosted" || c.Arch != runtime.GOARCH:
 		return false, nil
 	}
-	return false, nil
+	ok, why, err := doctor.Verdict(ctx)
+	if err == nil && !ok && c.Verbose {
+		fmt.Fprintln(os.Stderr, "vmm: using the hosted machine:", why)
+	}
+	return ok, err
 }
 
 // inHosted runs this same command, built for the guest's architecture, in the hosted machine.

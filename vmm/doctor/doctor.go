@@ -65,13 +65,14 @@ const (
 	adviceTrace  = "watch memory by page tracing instead, which vmm does by itself"
 )
 
+// checks are all probes: first the one that opens /dev/kvm, then those that fail fast.
 func checks() []check {
 	return []check{
 		{"open /dev/kvm, create a VM with a vCPU", true, false, "load KVM's module, get access to /dev/kvm (group kvm), or use --host hosted", tryOpen},
-		{"integer code in " + ringZero, true, true, adviceHosted, tryCount},
 		{vectorUnit + " in " + ringZero, true, true, adviceHosted, tryVector},
 		{roundTrip + " between " + ringZero + " and " + ringThree, true, true, adviceHosted, tryTrip},
 		{timerName, true, true, adviceHosted, tryTimer},
+		{"integer code in " + ringZero, true, true, adviceHosted, tryCount},
 		{"memfd mapped twice", true, false, "use a kernel with memfd_create(2), Linux 3.17 or later", tryMemfd},
 		{"write to a protected page stops at the instruction", false, true, "page tracing and the stack guard need --host hosted", tryProtect},
 		{"single step reaches the monitor", false, true, "page tracing and stepping need --host hosted", tryStep},
