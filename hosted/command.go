@@ -1,6 +1,7 @@
 package hosted
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,7 +33,10 @@ type Command struct {
 	Size   Size
 	Resize <-chan Size
 
-	// Signals are forwarded. Those that a terminal would send (INT, QUIT, HUP, TSTP, CONT) go to the command's process group.
+	// Started, if set, is called when the machine is up and the command is about to start: not at all if Run fails before.
+	Started func()
+
+	// Signals are forwarded. While the machine still boots, INT, TERM, HUP and QUIT end Run as if the command had died of them. Those that a terminal would send (INT, QUIT, HUP, TSTP, CONT) go to the command's process group.
 	Signals <-chan os.Signal
 
 	// Shares are folders and files of the outside that the command sees besides the project folder, which it always sees read-only.
@@ -75,11 +79,18 @@ func (m *Machine) Run(ctx context.Context, c Command) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	conn, in, err := m.connect(ctx)
+	conn, in, err := m.connectUnlessSignalled(ctx, c.Signals)
+	var signalled diedOf
+	if errors.As(err, &signalled) {
+		return 128 + int(signalled), nil
+	}
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
+	if c.Started != nil {
+		c.Started()
+	}
 	// Closing the connection is what kills the command, so ctx needs no other messenger.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -97,6 +108,43 @@ func (m *Machine) Run(ctx context.Context, c Command) (int, error) {
 		return status, &StartError{Status: status, Reason: exit.Error}
 	}
 	return exit.Status, nil
+}
+
+// diedOf is the end of a command by a signal before it began.
+type diedOf syscall.Signal
+
+func (d diedOf) Error() string { return syscall.Signal(d).String() }
+
+// connectUnlessSignalled is connect, given up at a signal that would end the command.
+func (m *Machine) connectUnlessSignalled(ctx context.Context, signals <-chan os.Signal) (net.Conn, *bufio.Reader, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watcher sync.WaitGroup
+	defer watcher.Wait() // so that it takes no signal that is the command's
+	defer cancel(nil)
+	watcher.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s, ok := <-signals:
+				if !ok {
+					return
+				}
+				switch s {
+				case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT:
+					cancel(diedOf(s.(syscall.Signal)))
+					return
+				}
+			}
+		}
+	})
+	conn, in, err := m.connect(ctx)
+	if err == nil && ctx.Err() != nil {
+		conn.Close()
+		return nil, nil, context.Cause(ctx)
+	}
+	return conn, in, err
 }
 
 // Run opens the machine of that architecture and runs a command in it.

@@ -175,6 +175,21 @@ func TestStopEndsRunningCommands(t *testing.T) {
 	}
 }
 
+func TestSignalDuringBootEndsTheCommand(t *testing.T) {
+	m, probe := freshMachine(t)
+	signals := make(chan os.Signal, 2)
+	signals <- syscall.SIGUSR1 // means nothing to a command that has not begun
+	signals <- syscall.SIGINT
+	began := time.Now()
+	status, err := m.Run(t.Context(), Command{Argv: []string{probe, "exit", "0"}, Signals: signals, Started: func() { t.Error("it started") }})
+	if status != 130 || err != nil {
+		t.Errorf("status %d, %v; want 130", status, err)
+	}
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
+
 func TestIdleMachineEnds(t *testing.T) {
 	m, probe := freshMachine(t)
 	t.Setenv(EnvIdle, "1s")

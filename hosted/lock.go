@@ -50,7 +50,7 @@ func waitLock(ctx context.Context, path string, waiting func()) (*fileLock, erro
 		// flock has no event that a context could interrupt.
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for %s: %w", path, ctx.Err())
+			return nil, fmt.Errorf("waiting for %s: %w", path, context.Cause(ctx))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -141,6 +141,8 @@ func attach(ctx context.Context, machine *hosted.Machine, tty string, command *h
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	defer signal.Stop(signals)
 	command.Signals = signals
+	restore := func() {}
+	defer func() { restore() }()
 	if command.TTY && terminal {
 		sizes := make(chan hosted.Size, 1)
 		changed := make(chan os.Signal, 1)
@@ -170,11 +172,12 @@ func attach(ctx context.Context, machine *hosted.Machine, tty string, command *h
 				}
 			}
 		}()
-		state, err := term.MakeRaw(in)
-		if err != nil {
-			return 0, fmt.Errorf("set the terminal: %w", err)
+		// Not before: until then Ctrl-C is for us, and progress lines need a terminal that makes carriage returns.
+		command.Started = func() {
+			if state, err := term.MakeRaw(in); err == nil {
+				restore = func() { _ = term.Restore(in, state) }
+			}
 		}
-		defer term.Restore(in, state)
 	}
 	return machine.Run(ctx, *command)
 }
