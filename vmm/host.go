@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +13,7 @@ import (
 
 	"ringo/hosted"
 	"ringo/hosted/cli"
+	"ringo/internal/kvm"
 	"ringo/vmm/doctor"
 )
 
@@ -37,11 +41,77 @@ func (c *runCommand) chooseLocal(ctx context.Context) (bool, error) {
 	case c.Host == "hosted" || c.Arch != runtime.GOARCH:
 		return false, nil
 	}
-	ok, why, err := doctor.Verdict(ctx)
-	if err == nil && !ok && c.Verbose {
-		fmt.Fprintln(os.Stderr, "vmm: using the hosted machine:", why)
+	v, err := cachedVerdict(ctx)
+	if err == nil && !v.OK && c.Verbose {
+		fmt.Fprintln(os.Stderr, "vmm: using the hosted machine:", v.Why)
 	}
-	return ok, err
+	return v.OK, err
+}
+
+// verdict is the doctor's, kept between commands: asking takes several guests.
+type verdict struct {
+	Key string `json:"key"` // the host's boot and this binary
+	OK  bool   `json:"ok"`
+	Why string `json:"why"`
+}
+
+// cachedVerdict asks the doctor once a boot of the host and build of this command. The cache is
+// a file beside the command; where that cannot be written, every command asks.
+func cachedVerdict(ctx context.Context) (verdict, error) {
+	key, file := verdictKey()
+	if b, err := os.ReadFile(file); err == nil && key != "" {
+		var v verdict
+		if json.Unmarshal(b, &v) == nil && v.Key == key {
+			return v, nil
+		}
+	}
+	ok, why, err := doctor.Verdict(ctx)
+	if err != nil {
+		return verdict{}, err
+	}
+	v := verdict{Key: key, OK: ok, Why: why}
+	if b, err := json.Marshal(v); err == nil && key != "" {
+		writeWhole(file, append(b, '\n'))
+	}
+	return v, nil
+}
+
+// verdictKey changes with what a verdict depends on: the running kernel, this binary, and who
+// may open the device.
+func verdictKey() (key, file string) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", ""
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", ""
+	}
+	st, err := os.Stat(self)
+	if err != nil {
+		return "", ""
+	}
+	device := "absent"
+	if st, err := os.Stat(kvm.Device); err == nil {
+		device = fmt.Sprintf("%v %d", st.Mode(), st.ModTime().UnixNano())
+	}
+	return fmt.Sprintf("%s %d %d %s %d", bytes.TrimSpace(boot), st.Size(), st.ModTime().UnixNano(), device, os.Geteuid()),
+		filepath.Join(filepath.Dir(self), "kvm-verdict.json")
+}
+
+// writeWhole replaces a file or leaves it as it was.
+func writeWhole(name string, b []byte) {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
+	if err != nil {
+		return
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
 }
 
 // inHosted runs this same command, built for the guest's architecture, in the hosted machine.
