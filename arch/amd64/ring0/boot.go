@@ -18,7 +18,7 @@ const (
 
 // Control register, MSR and flag bits (AMD64 APM volume 2, 3.1).
 const (
-	cr4TSD        = 1 << 2
+	cr0AM         = 1 << 18
 	cr4OSFXSR     = 1 << 9
 	cr4OSXMMEXCPT = 1 << 10
 	cr4UMIP       = 1 << 11
@@ -205,6 +205,7 @@ func enableFeatures() {
 		cr4 |= cr4UMIP
 	}
 	writeCR4(cr4)
+	writeCR0(readCR0() | cr0AM) // alignment checks for users that set AC, as on Linux
 	enableVector()
 	wrmsr(msrSTAR, sysretBase<<48|kernelCS<<32)
 	wrmsr(msrLSTAR, syscallPC)
