@@ -153,12 +153,20 @@ func (d *Description) ReadDir(c Caller, emit func(Dirent) bool) error {
 	return err
 }
 
-// Ioctl is ioctl(2) for what the file itself knows; FIONBIO and the like are the caller's.
+// Ioctl is ioctl(2) for what the file itself knows; FIONBIO and the like are the caller's. A request that would block waits whatever
+// O_NONBLOCK says.
 func (d *Description) Ioctl(c Caller, cmd uint32, arg uint64) (uint64, error) {
 	if d.file == nil {
 		return 0, unix.EBADF
 	}
-	return d.file.Ioctl(c, d, cmd, arg)
+	n, err := d.file.Ioctl(c, d, cmd, arg)
+	if err == wait.ErrWouldBlock {
+		err = wait.Block(c, d.file, wait.Readable|wait.Writable, time.Time{}, func() (e error) {
+			n, e = d.file.Ioctl(c, d, cmd, arg)
+			return e
+		})
+	}
+	return n, err
 }
 
 // Mappable answers what mmap of this description maps; nil is anonymous memory.
