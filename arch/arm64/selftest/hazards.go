@@ -16,6 +16,7 @@ type Hazard struct {
 	At     uint64 // where Code lies if not at CodeBase (its page is mapped for it)
 	Want   int
 	Vector uint32
+	Or     uint32 // another vector that is as good, 0: none
 	Addr   uint64
 	// Then, if not 0, is one more than the exception expected from running it again after a system call.
 	Then uint32
@@ -27,7 +28,6 @@ const (
 	system    = 0x18
 	pcAlign   = 0x22
 	dataAbort = 0x24
-	spAlign   = 0x26
 	brk       = 0x3c
 )
 
@@ -39,7 +39,6 @@ const (
 	store   = 0xf900_0001 // str x1, [x0]
 	branch  = 0xd61f_0000 // br x0
 	moveSP  = 0x9100_001f // mov sp, x0
-	loadSP  = 0xf940_03e1 // ldr x1, [sp]
 	moveG   = 0xaa00_03fc // mov x28, x0
 	move18  = 0xaa00_03f2 // mov x18, x0
 	loadEx  = 0xc85f_7c01 // ldxr x1, [x0]
@@ -60,7 +59,11 @@ func Hazards() []Hazard {
 		nowhere     = 0x0001_0000_0000_0000
 	)
 	one := func(name string, instruction uint32, vector uint32) Hazard {
-		return Hazard{Name: name, Code: assemble(nil, instruction), Vector: vector}
+		h := Hazard{Name: name, Code: assemble(nil, instruction), Vector: vector}
+		if vector == undefined {
+			h.Or = system // FEAT_IDST
+		}
+		return h
 	}
 	with := func(name string, x0 uint64, want Hazard, instructions ...uint32) Hazard {
 		want.Name, want.Code = name, assemble(&x0, instructions...)
@@ -89,7 +92,6 @@ func Hazards() []Hazard {
 		one("msr cntv_ctl_el0", 0xd51b_e320, system),
 		one("brk", 0xd420_0000, brk),
 		with("branch to an odd address", CodeBase+2, Hazard{Vector: pcAlign}, branch),
-		with("unaligned stack pointer", DataBase+8, Hazard{Vector: spAlign}, moveSP, loadSP),
 		with("unaligned exclusive load", DataBase+12, Hazard{Vector: dataAbort}, loadEx),
 		with("load from the kernel image", kernelImage, fault(kernelImage), load),
 		with("store to the direct map", directMap, fault(directMap), store),
