@@ -10,12 +10,15 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"ringo/guestkernel/fs/stdio"
 	"ringo/guestkernel/loader"
 	"ringo/guestkernel/mm"
 	"ringo/guestkernel/nucleus"
 	"ringo/guestkernel/syscalls"
 	"ringo/guestkernel/task"
+	"ringo/guestkernel/tty"
 	"ringo/guestkernel/vfs"
 	"ringo/internal/bootinfo"
 	"ringo/internal/command"
@@ -62,6 +65,7 @@ type system struct {
 	ns                  *vfs.Namespace
 	sendMu              sync.Mutex
 	input               *stdio.Input
+	terminal            *tty.Terminal
 	program             atomic.Pointer[task.Group]
 	hostDone            chan struct{}
 	hostDoneOnce        sync.Once
@@ -197,13 +201,29 @@ func (s *system) makeRoot() error {
 	if info.InitrdSize > 0 {
 		archive = nucleus.Bytes(info.Initrd, int(info.InitrdSize))
 	}
+	devices := vfs.NewDevices()
+	s.terminal = tty.NewConsole(s.tty, processes{s}, tty.NewSessions())
+	tty.RegisterConsole(devices, s.terminal)
 	var err error
 	s.ns, err = NewRoot(RootConfig{
 		Frames: frames{nucleus.OwnerPageCache}, Archive: archive, Random: fillRandom,
-		Log: func(b []byte) { nucleus.LogWrite(b) },
+		Log: func(b []byte) { nucleus.LogWrite(b) }, Devices: devices, Nodes: tty.Nodes,
 	})
 	return err
 }
+
+// processes is the task layer as the console sees it, which exists before the tasks do.
+type processes struct{ s *system }
+
+// SignalProcessGroup implements tty.Processes.
+func (p processes) SignalProcessGroup(pgid, sig int) {
+	if p.s.tasks != nil {
+		p.s.tasks.SignalProcessGroup(pgid, sig)
+	}
+}
+
+// SessionOf implements tty.Processes.
+func (p processes) SessionOf(pgid int) int { return p.s.tasks.SessionOf(pgid) }
 
 // fillRandom fills b from the runtime's generator, which the host's seed started.
 func fillRandom(b []byte) {
@@ -239,7 +259,12 @@ func (s *system) serve() error {
 		return err
 	}
 	nucleus.Stamp(bootinfo.PhaseUser)
-	g, failed := Start(s.tasks, s.ns, start, streams)
+	started := func(pid int) {
+		if start.TTY {
+			s.terminal.Control(pid, pid)
+		}
+	}
+	g, failed := Start(s.tasks, s.ns, start, streams, started)
 	if failed != nil {
 		s.send(failed)
 		s.commands.Drain()
@@ -253,6 +278,7 @@ func (s *system) serve() error {
 	nucleus.Stamp(bootinfo.PhaseProgramExit)
 	exit := exitOf(g)
 	<-s.tasks.KillAll()
+	s.terminal.Drain()
 	for _, p := range []*countedPort{s.tty, s.stdout, s.stderr} {
 		if err := p.Drain(); err != nil {
 			return err
@@ -270,28 +296,37 @@ func (s *system) serve() error {
 
 // streams makes the program's standard streams.
 func (s *system) streams(start *command.Start) (streams Streams, err error) {
-	in, out, errs := s.stdout, s.stdout, s.stderr
 	if start.TTY {
-		in, out, errs = s.tty, s.tty, s.tty
+		return s.terminalStreams(start)
 	}
-	input, d0, err := stdio.OpenInput(in)
+	input, d0, err := stdio.OpenInput(s.stdout)
 	if err != nil {
 		return streams, fmt.Errorf("standard input: %w", err)
 	}
 	s.input = input
-	d1, err := stdio.OpenOutput(out)
+	d1, err := stdio.OpenOutput(s.stdout)
 	if err != nil {
 		return streams, fmt.Errorf("standard output: %w", err)
 	}
-	d2 := d1
-	if errs != out {
-		if d2, err = stdio.OpenOutput(errs); err != nil {
-			return streams, fmt.Errorf("standard error: %w", err)
-		}
-	} else {
-		d2.Ref()
+	d2, err := stdio.OpenOutput(s.stderr)
+	if err != nil {
+		return streams, fmt.Errorf("standard error: %w", err)
 	}
 	return Streams{d0, d1, d2}, nil
+}
+
+// terminalStreams opens the console three times over.
+func (s *system) terminalStreams(start *command.Start) (streams Streams, err error) {
+	s.terminal.SetWindowSize(start.Rows, start.Cols)
+	c := vfs.NewKernelCaller(s.ns.Root())
+	defer c.Close()
+	d, err := vfs.Open(c, vfs.AtCwd(c), "/dev/console", unix.O_RDWR, 0)
+	if err != nil {
+		return streams, fmt.Errorf("/dev/console: %w", err)
+	}
+	d.Ref()
+	d.Ref()
+	return Streams{d, d, d}, nil
 }
 
 // listen obeys the monitor until the channel ends.
@@ -307,9 +342,17 @@ func (s *system) listen(r *command.Reader) {
 		}
 		switch m := m.(type) {
 		case *command.Signal:
-			if g := s.program.Load(); g != nil && m.Number > 0 && m.Number <= task.NumSignals {
+			g := s.program.Load()
+			if g == nil || m.Number <= 0 || m.Number > task.NumSignals {
+				continue
+			}
+			if s.input == nil {
+				s.terminal.SignalForeground(unix.Signal(m.Number))
+			} else {
 				s.tasks.SignalProcessGroup(g.PID(), m.Number)
 			}
+		case *command.WindowSize:
+			s.terminal.SetWindowSize(m.Rows, m.Cols)
 		case *command.StdinEnd:
 			if s.input != nil {
 				s.input.End(int64(m.Bytes))

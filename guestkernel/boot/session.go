@@ -27,8 +27,8 @@ func failure(reason command.Reason, err error, format string, args ...any) *comm
 	return f
 }
 
-// Start starts the program that s describes, in the tree of ns.
-func Start(k *task.Kernel, ns *vfs.Namespace, s *command.Start, streams Streams) (*task.Group, *command.Failed) {
+// Start starts the program that s describes, in the tree of ns. started, if not nil, is called with its number before its first instruction.
+func Start(k *task.Kernel, ns *vfs.Namespace, s *command.Start, streams Streams, started func(pid int)) (*task.Group, *command.Failed) {
 	fds := vfs.NewFDTable()
 	for fd, d := range streams {
 		if err := fds.Replace(d, fd, false, vfs.MaxDescriptors); err != nil {
@@ -65,7 +65,7 @@ func Start(k *task.Kernel, ns *vfs.Namespace, s *command.Start, streams Streams)
 	if len(args) == 0 {
 		args = []string{s.Path}
 	}
-	g, err := k.Spawn(task.Spawn{Path: path, Argv: args, Envv: s.Env, FS: fs, FDs: fds, Creds: vfs.RootCreds()})
+	g, err := k.Spawn(task.Spawn{Path: path, Argv: args, Envv: s.Env, FS: fs, FDs: fds, Creds: vfs.RootCreds(), Started: started})
 	if err != nil {
 		return nil, explain(path, err)
 	}

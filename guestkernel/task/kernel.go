@@ -121,6 +121,8 @@ type Spawn struct {
 	FS         *vfs.FSContext // taken over
 	FDs        *vfs.FDTable   // taken over
 	Creds      *vfs.Creds
+	// Started, if set, is called with the process's number before its first instruction: to give its session a terminal.
+	Started func(pid int)
 }
 
 // Spawn starts a program as a child of init, in a session of its own. Errors are those of execve(2).
@@ -163,6 +165,9 @@ func (k *Kernel) Spawn(s Spawn) (*Group, error) {
 	k.joinProcessGroupLocked(g, k.newSessionLocked(g), pid)
 	k.publishLocked(t)
 	k.mu.Unlock()
+	if s.Started != nil {
+		s.Started(pid)
+	}
 	go t.run()
 	return g, nil
 }

@@ -5,15 +5,24 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringo/guestkernel/fs/devtmpfs"
 	"ringo/guestkernel/vfs"
+	"ringo/guestkernel/wait"
 )
 
 // Device numbers (Documentation/admin-guide/devices.txt).
 var (
-	consoleDev = unix.Mkdev(5, 1) // /dev/console
-	ttyDev     = unix.Mkdev(5, 0) // /dev/tty
+	consoleDev = unix.Mkdev(5, 1)
+	ttyDev     = unix.Mkdev(5, 0)
 	hvc0Dev    = unix.Mkdev(229, 0)
 )
+
+// Nodes are the entries of /dev that RegisterConsole has drivers for.
+var Nodes = []devtmpfs.Node{
+	{Name: "console", Dev: consoleDev, Mode: 0o600},
+	{Name: "hvc0", Dev: hvc0Dev, Mode: 0o600},
+	{Name: "tty", Dev: ttyDev, Mode: 0o666},
+}
 
 // Port is the wire of a console: see virtio/driver/console.
 type Port interface {
@@ -77,4 +86,29 @@ func RegisterConsole(devices *vfs.Devices, console *Terminal) {
 		}
 		return t.Open(c, d, false)
 	})
+}
+
+// Drain blocks until the line has all output, or is gone; output that was stopped (VSTOP) goes out too. It is for the end of the machine.
+func (t *Terminal) Drain() {
+	w := wait.NewWaiter()
+	defer w.Release()
+	t.queue.Register(&w.Entry, wait.Out|wait.Hup)
+	defer t.queue.Unregister(&w.Entry)
+	for {
+		t.mu.Lock()
+		t.resumeLocked()
+		left := len(t.out)
+		t.unlock()
+		if left == 0 || t.Gone() {
+			return
+		}
+		<-w.C
+	}
+}
+
+// Gone reports whether the terminal was hung up.
+func (t *Terminal) Gone() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.gone
 }

@@ -23,7 +23,7 @@ type Node struct {
 	GID  uint32
 }
 
-// Numbers of the memory devices and terminals (Documentation/admin-guide/devices.txt).
+// Numbers of the memory devices (Documentation/admin-guide/devices.txt).
 var (
 	null    = unix.Mkdev(1, 3)
 	zero    = unix.Mkdev(1, 5)
@@ -31,9 +31,6 @@ var (
 	random  = unix.Mkdev(1, 8)
 	urandom = unix.Mkdev(1, 9)
 	kmsg    = unix.Mkdev(1, 11)
-
-	TTY     = unix.Mkdev(5, 0) // /dev/tty
-	Console = unix.Mkdev(5, 1) // /dev/console
 )
 
 var memoryNodes = []Node{
