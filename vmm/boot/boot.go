@@ -28,6 +28,8 @@ type Request struct {
 	CounterHz   uint64
 	WallClock   int64 // ns since 1970
 	Seed        [32]byte
+	// Mark, if set, is told when a step has been done.
+	Mark func(step string)
 }
 
 // Result is a machine ready to run.
@@ -56,6 +58,11 @@ func Load(q *Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	mark := q.Mark
+	if mark == nil {
+		mark = func(string) {}
+	}
+	mark("kernel loaded")
 	initrd, err := placeInitrd(q, k)
 	if err != nil {
 		return nil, err
@@ -63,6 +70,7 @@ func Load(q *Request) (*Result, error) {
 	if err := fill(q.Memory, initrd, q.InitrdSize, q.Initrd); err != nil {
 		return nil, err
 	}
+	mark("initramfs loaded")
 	devices := l.devices(q.CPUs)
 	for _, w := range q.Virtio {
 		devices = append(devices, [2]uint64{w.Base, w.Size})

@@ -300,7 +300,7 @@ func (im *image) findRelocations() error {
 func (im *image) copySegments(mem Memory, k *Kernel) error {
 	at := im.low
 	for _, s := range im.segments {
-		if err := zero(mem, k.Phys+(at-im.low), s.vaddr-at); err != nil {
+		if err := mem.Zero(k.Phys+(at-im.low), s.vaddr-at, loader); err != nil {
 			return err
 		}
 		if s.filesz > 0 {
@@ -313,26 +313,12 @@ func (im *image) copySegments(mem Memory, k *Kernel) error {
 			}
 		}
 		at = s.vaddr + s.filesz
-		if err := zero(mem, k.Phys+(at-im.low), s.memsz-s.filesz); err != nil {
+		if err := mem.Zero(k.Phys+(at-im.low), s.memsz-s.filesz, loader); err != nil {
 			return err
 		}
 		at = s.vaddr + s.memsz
 	}
-	return zero(mem, k.Phys+(at-im.low), im.high-at)
-}
-
-var zeroes [64 << 10]byte
-
-// zero clears n bytes at gpa.
-func zero(mem Memory, gpa, n uint64) error {
-	for n > 0 {
-		part := min(n, uint64(len(zeroes)))
-		if err := mem.WriteAt(gpa, zeroes[:part], loader); err != nil {
-			return err
-		}
-		gpa, n = gpa+part, n-part
-	}
-	return nil
+	return mem.Zero(k.Phys+(at-im.low), im.high-at, loader)
 }
 
 // relocate applies the relocation table, read from the file in pieces.

@@ -30,6 +30,8 @@ const (
 type Memory interface {
 	Check(gpa, size uint64) error
 	WriteAt(gpa uint64, p []byte, src queue.Source) error
+	// Zero clears RAM; pages that it covers wholly take no host memory afterwards.
+	Zero(gpa, size uint64, src queue.Source) error
 	// Slice is RAM to be filled by a read from a file.
 	Slice(gpa, size uint64, write bool, src queue.Source) ([]byte, error)
 }

@@ -54,3 +54,12 @@ func (r *ram) WriteAt(gpa uint64, p []byte, _ queue.Source) error {
 // touched says whether anything in [from, to), counted from the base, lies between the first
 // and the last byte that was written.
 func (r *ram) touched(from, to uint64) bool { return r.lo < min(to, r.hi) && max(from, r.lo) < r.hi }
+
+func (r *ram) Zero(gpa, size uint64, _ queue.Source) error {
+	if size == 0 {
+		return nil
+	}
+	b, err := r.Slice(gpa, size, true, queue.Source{})
+	clear(b)
+	return err
+}

@@ -164,6 +164,7 @@ func (g *guest) build() error {
 		Layout: layout, Memory: g.m.Memory(), CPUs: g.o.CPUs, Kernel: kernel, KernelSize: uint64(kernelSize),
 		CommandLine: g.o.CommandLine, Virtio: g.m.VirtioWindows(), WallClock: time.Now().UnixNano(),
 		InitrdSize: uint64(initramfs.size), Initrd: initramfs.write,
+		Mark: g.phases.mark,
 	}
 	if q.CounterHz, err = g.m.CounterHz(); err != nil {
 		return err
@@ -183,7 +184,7 @@ func (g *guest) build() error {
 		PC: r.Kernel.Entry, Root: r.Root, Arg: r.Info, Early: r.Early,
 		Image: machine.Image{Phys: r.Kernel.Phys, Virt: r.Kernel.Virt, Size: r.Kernel.Size},
 	}
-	g.phases.mark("memory loaded")
+	g.phases.mark("boot tables written")
 	return nil
 }
 

@@ -38,8 +38,9 @@ type Range struct{ Base, Size uint64 }
 // slot is one KVM memory slot: a part of the memfd mapped twice.
 type slot struct {
 	Range
-	view []byte  // the monitor's view
-	kvm  mapping // the view KVM maps into the guest; its pages may be protected for tracing
+	offset int64   // in the memfd
+	view   []byte  // the monitor's view
+	kvm    mapping // the view KVM maps into the guest; its pages may be protected for tracing
 }
 
 // Memory is guest RAM: one memfd, each slot of it mapped once for KVM and once for the monitor.
@@ -71,7 +72,7 @@ func NewMemory(ranges []Range) (*Memory, error) {
 	}
 	var offset uint64
 	for _, r := range ranges {
-		s := slot{Range: r}
+		s := slot{Range: r, offset: int64(offset)}
 		if s.view, err = mapView(fd, offset, r.Size); err == nil {
 			s.kvm, err = mapForKVM(fd, offset, r.Size)
 		}
@@ -176,6 +177,42 @@ func (m *Memory) WriteAt(gpa uint64, p []byte, src Source) error {
 	m.tell(gpa, len(p), true, p, src)
 	copy(b, p)
 	return nil
+}
+
+// Zero clears size bytes at gpa. Whole pages are given back to the host and read as zeroes, so
+// clearing what was never touched costs nothing.
+func (m *Memory) Zero(gpa, size uint64, src Source) error {
+	if size == 0 {
+		return nil
+	}
+	b, err := m.bytes(gpa, size)
+	if err != nil {
+		return err
+	}
+	m.tell(gpa, len(b), true, nil, src)
+	first, last := (gpa+pageSize-1)&^(pageSize-1), (gpa+size)&^(pageSize-1)
+	if first >= last {
+		clear(b)
+		return nil
+	}
+	clear(b[:first-gpa])
+	clear(b[last-gpa:])
+	s := m.slotOf(gpa)
+	if err := unix.Fallocate(m.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.offset+int64(first-s.Base), int64(last-first)); err != nil {
+		return fmt.Errorf("clear %#x bytes of guest RAM at %#x: %w", last-first, first, err)
+	}
+	return nil
+}
+
+const pageSize = 4096
+
+// slotOf is the slot that holds gpa, which is known to be RAM.
+func (m *Memory) slotOf(gpa uint64) *slot {
+	i := 0
+	for gpa-m.slots[i].Base >= m.slots[i].Size {
+		i++
+	}
+	return &m.slots[i]
 }
 
 // Slice is the monitor's view of size bytes at gpa, for bulk transfer by one system call

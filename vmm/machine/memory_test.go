@@ -175,6 +175,35 @@ func TestWriteUint16KeepsItsNeighbour(t *testing.T) {
 	}
 }
 
+func TestZero(t *testing.T) {
+	m := twoSlots(t)
+	for _, c := range []struct{ gpa, size uint64 }{
+		{0x10, 0x20}, {0xff0, 0x20}, {0x1000, 0x1000}, {0xfff, 0x2002}, {0x10001, 0x1ffe}, {0x10000, 0x2000}, {5, 0},
+	} {
+		for _, r := range m.Ranges() {
+			if err := m.WriteAt(r.Base, bytes.Repeat([]byte{0xaa}, int(r.Size)), tester); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := m.Zero(c.gpa, c.size, tester); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range m.Ranges() {
+			b := make([]byte, r.Size)
+			m.Peek(r.Base, b)
+			for i, x := range b {
+				gpa := r.Base + uint64(i)
+				if inside := gpa-c.gpa < c.size; inside != (x == 0) {
+					t.Fatalf("Zero(%#x, %#x): byte at %#x is %#x", c.gpa, c.size, gpa, x)
+				}
+			}
+		}
+	}
+	if err := m.Zero(0x3fff, 2, tester); !errors.Is(err, ErrNotRAM) {
+		t.Errorf("outside RAM: %v", err)
+	}
+}
+
 func TestPeekStopsAtTheEndOfRAM(t *testing.T) {
 	m := twoSlots(t)
 	for _, c := range []struct {

@@ -17,7 +17,14 @@ type mapping struct {
 const mapFlags = unix.MAP_SHARED | unix.MAP_NORESERVE
 
 func mapView(fd int, offset, size uint64) ([]byte, error) {
-	return unix.Mmap(fd, int64(offset), int(size), unix.PROT_READ|unix.PROT_WRITE, mapFlags)
+	b, err := unix.Mmap(fd, int64(offset), int(size), unix.PROT_READ|unix.PROT_WRITE, mapFlags)
+	if err != nil {
+		return nil, err
+	}
+	// Huge pages, where the host allows them for shared memory, save a fault in three page
+	// tables for each 4 KiB; where it does not, this is refused and changes nothing.
+	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
+	return b, nil
 }
 
 func mapForKVM(fd int, offset, size uint64) (mapping, error) {
@@ -25,6 +32,7 @@ func mapForKVM(fd int, offset, size uint64) (mapping, error) {
 	if err != nil {
 		return mapping{}, err
 	}
+	_ = unix.Madvise(unsafe.Slice((*byte)(p), size), unix.MADV_HUGEPAGE) // see mapView
 	return mapping{p, uintptr(size)}, nil
 }
 
