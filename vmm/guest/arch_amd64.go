@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"ringo/arch/amd64/disasm"
 	"ringo/arch/amd64/vcpu"
 	"ringo/vmm/machine"
 	"ringo/vmm/serial"
@@ -13,3 +14,6 @@ const hostArch = vcpu.Arch
 func addUART(m *machine.Machine, out *serial.Lines) error {
 	return m.AddPIO("16550", vcpu.UART, vcpu.UARTSize, serial.New16550(out))
 }
+
+// disassemble decodes the guest's instructions for reports.
+var disassemble = disasm.Decode

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"ringo/arch/arm64/disasm"
 	"ringo/arch/arm64/vcpu"
 	"ringo/vmm/machine"
 	"ringo/vmm/serial"
@@ -13,3 +14,6 @@ const hostArch = vcpu.Arch
 func addUART(m *machine.Machine, out *serial.Lines) error {
 	return m.AddMMIO("PL011", vcpu.UART, vcpu.UARTSize, serial.NewPL011(out))
 }
+
+// disassemble decodes the guest's instructions for reports.
+var disassemble = disasm.Decode

@@ -10,9 +10,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
+	"ringo/debug/report"
 	"ringo/internal/bootinfo"
 	"ringo/internal/command"
 	"ringo/virtio/console"
@@ -294,11 +294,9 @@ func (g *guest) session() hostconsole.Options {
 func (g *guest) judge(ctx context.Context, o Outcome, session sessionEnd, stop machine.Stop) (Outcome, error) {
 	switch stop.Kind {
 	case machine.StopFatal:
-		var b strings.Builder
-		stop.Fatal.Report(&b)
-		return o, &CrashError{stop.Fatal, b.String()}
+		return o, &CrashError{stop.Fatal, g.fatalReport(stop.Fatal)}
 	case machine.StopPanic:
-		return o, &CrashError{fmt.Errorf("%w (power-off code %d)", ErrPanic, stop.Code), g.states()}
+		return o, &CrashError{fmt.Errorf("%w (power-off code %d)", ErrPanic, stop.Code), g.states(report.CausePanic)}
 	case machine.StopCancelled:
 		err := session.err
 		if ctx.Err() != nil {
@@ -307,7 +305,7 @@ func (g *guest) judge(ctx context.Context, o Outcome, session sessionEnd, stop m
 		if err == nil {
 			err = errors.New("the machine was stopped")
 		}
-		return o, &CrashError{err, g.states()}
+		return o, &CrashError{err, g.states(report.CauseHang)}
 	}
 	switch {
 	case session.err == nil:
@@ -328,12 +326,6 @@ func (g *guest) judge(ctx context.Context, o Outcome, session sessionEnd, stop m
 		o.Status = r.Code
 	}
 	return o, nil
-}
-
-func (g *guest) states() string {
-	var b strings.Builder
-	machine.WriteStates(&b, g.m.CPUStates(), g.entry.Image, g.m.Memory())
-	return b.String()
 }
 
 // Check answers a wrapped ErrUsage for options that no host could serve, before anything is

@@ -1,0 +1,57 @@
+package guest
+
+import (
+	"os"
+	"strings"
+
+	"ringo/debug/report"
+	"ringo/debug/symbols"
+	"ringo/internal/pagetable"
+	"ringo/vmm/machine"
+)
+
+// fatalReport is the report of a vCPU that cannot go on.
+func (g *guest) fatalReport(f *machine.FatalExit) string {
+	in := &report.Input{Cause: report.CauseExit, Reason: f.Reason, Addr: f.Addr, VCPU: f.VCPU}
+	if f.Early != "" {
+		in.Cause = report.CauseEarly
+	}
+	return g.report(in, f.CPUs)
+}
+
+// states is the report of a machine that ended for another reason.
+func (g *guest) states(cause report.Cause) string {
+	return g.report(&report.Input{Cause: cause, VCPU: -1}, g.m.CPUStates())
+}
+
+func (g *guest) report(in *report.Input, cpus []machine.CPUState) string {
+	in.Disassemble = disassemble
+	in.Symbols, in.SymbolsErr = g.symbols()
+	mem := g.m.Memory()
+	for _, s := range cpus {
+		c := report.CPU{ID: s.ID, Err: s.Err, Total: s.Total}
+		for _, e := range s.Exits {
+			c.Exits = append(c.Exits, e.String())
+		}
+		if r := s.Registers; r != nil {
+			c.Registers = r
+			c.Read = func(gva uint64, n int) []byte { return mem.ReadVirtual(r, gva, n) }
+			c.Walk = func(gva uint64) pagetable.Walk { return mem.Walk(r, gva) }
+		}
+		in.CPUs = append(in.CPUs, c)
+	}
+	var b strings.Builder
+	// A strings.Builder takes every write.
+	_ = report.Write(&b, in)
+	return b.String()
+}
+
+// symbols reads the kernel's file again: a report is rare, and the table is large.
+func (g *guest) symbols() (*symbols.Table, error) {
+	f, err := os.Open(g.o.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return symbols.Load(f, g.entry.Image.Virt)
+}
