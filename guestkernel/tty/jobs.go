@@ -49,6 +49,11 @@ func (s *Sessions) Foreground(sid int) int {
 	if t == nil {
 		return -1
 	}
+	return t.Foreground()
+}
+
+// Foreground is the foreground process group, 0 for none.
+func (t *Terminal) Foreground() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.foreground
