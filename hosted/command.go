@@ -41,6 +41,10 @@ type Command struct {
 
 	// Shares are folders and files of the outside that the command sees besides the project folder, which it always sees read-only.
 	Shares []Share
+
+	// FromMemory are visible files that the command reads whole, such as a guest's kernel: the machine keeps a copy in memory between
+	// commands, as it does with programs. A file that has changed outside is read anew. What does not exist is skipped.
+	FromMemory []string
 }
 
 // Size is a terminal's size in cells.
@@ -165,7 +169,7 @@ func (m *Machine) startOf(c Command) (wire.Start, error) {
 			return wire.Start{}, fmt.Errorf("argument or environment %q holds a NUL byte", s)
 		}
 	}
-	start := wire.Start{Argv: c.Argv, Env: c.Env, Dir: c.Dir, Terminal: c.TTY, Rows: c.Size.Rows, Columns: c.Size.Columns, NoStdin: c.Stdin == nil}
+	start := wire.Start{Argv: c.Argv, Env: c.Env, Dir: c.Dir, Terminal: c.TTY, Rows: c.Size.Rows, Columns: c.Size.Columns, NoStdin: c.Stdin == nil, Memory: c.FromMemory}
 	if start.Env == nil {
 		start.Env = DefaultEnv()
 	}

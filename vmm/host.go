@@ -15,6 +15,7 @@ import (
 	"ringo/hosted/cli"
 	"ringo/internal/kvm"
 	"ringo/vmm/doctor"
+	"ringo/vmm/guest"
 )
 
 // buildFolder is where the files of the guest's architecture are: beside this command, or
@@ -115,7 +116,7 @@ func writeWhole(name string, b []byte) {
 }
 
 // inHosted runs this same command, built for the guest's architecture, in the hosted machine.
-func (c *runCommand) inHosted(ctx context.Context) error {
+func (c *runCommand) inHosted(ctx context.Context, o guest.Options) error {
 	binary := filepath.Join(c.buildFolder(), "vmm")
 	if !exists(binary) {
 		return c.fail(fmt.Errorf("%s is missing: run `make build`", binary))
@@ -166,8 +167,14 @@ func (c *runCommand) inHosted(ctx context.Context) error {
 		argv = append(argv, "-v")
 	}
 	argv = append(append(argv, "--"), c.Program...)
+	var whole []string
+	for _, name := range []string{o.Kernel, o.Initrd} {
+		if abs, err := filepath.Abs(name); err == nil && name != "" {
+			whole = append(whole, abs)
+		}
+	}
 	command := hosted.Command{
-		Argv: argv, Env: hosted.DefaultEnv(), Shares: shares,
+		Argv: argv, Env: hosted.DefaultEnv(), Shares: shares, FromMemory: whole,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 	return cli.RunAttached(ctx, c.Arch, "auto", command, os.Stderr)

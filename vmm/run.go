@@ -70,7 +70,7 @@ func (c *runCommand) Run() error {
 		return c.fail(err)
 	}
 	if !local {
-		return c.inHosted(ctx)
+		return c.inHosted(ctx, o)
 	}
 	return c.here(ctx, o)
 }

@@ -21,9 +21,9 @@ const (
 	execCacheLimit = 384 << 20 // bytes; the least recently started programs go first
 )
 
-// cacheProgram makes path, a program on virtiofs, run from memory. cache is an open execCache. Its failure costs time and nothing else, except
-// that an unreadable program is reported by the exec that follows.
-func cacheProgram(cache *os.File, path string) error {
+// cacheFile makes path, a file on virtiofs, come from memory: a program that runs, or what a command reads whole. cache is an open
+// execCache. Its failure costs time and nothing else, except that an unreadable program is reported by the exec that follows.
+func cacheFile(cache *os.File, path string) error {
 	source, err := os.Open(path)
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func cacheProgram(cache *os.File, path string) error {
 	if err := unix.Fstatfs(int(source.Fd()), &fsInfo); err != nil {
 		return err
 	}
-	if fsInfo.Type != unix.FUSE_SUPER_MAGIC || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 || st.Size > execCacheLimit/4 {
+	if fsInfo.Type != unix.FUSE_SUPER_MAGIC || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > execCacheLimit/4 {
 		return nil
 	}
 	// ctime changes with every change of content or mode and cannot be set back.

@@ -52,9 +52,14 @@ func becomeCommand(request *os.File) wire.Exit {
 	if err := os.Chdir(start.Dir); err != nil {
 		return wire.Exit{Kind: wire.StartFailed, Error: fmt.Sprintf("working folder inside the hosted machine: %v (share it to make it visible)", err)}
 	}
+	for _, file := range start.Memory {
+		if err := cacheFile(cache, file); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			logToConsole(err)
+		}
+	}
 	path, err := lookPath(start.Argv[0], start.Env)
 	if err == nil {
-		if err := cacheProgram(cache, path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		if err := cacheFile(cache, path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			logToConsole(err)
 		}
 		err = syscall.Exec(path, start.Argv, start.Env)
@@ -69,7 +74,7 @@ func logToConsole(err error) {
 		return
 	}
 	defer console.Close()
-	fmt.Fprintf(console, "hosted-agent: program runs uncached: %v\n", err)
+	fmt.Fprintf(console, "hosted-agent: a file is not kept in memory: %v\n", err)
 }
 
 func execFailure(name, path string, err error) wire.Exit {

@@ -57,8 +57,9 @@ type Start struct {
 	Terminal bool     // standard streams are one pseudo-terminal; output arrives on the stdout stream
 	Rows     uint16   // terminal size in cells
 	Columns  uint16
-	NoStdin  bool    // standard input is /dev/null
-	Shares   []Share // folders and files of the outside that the command sees
+	NoStdin  bool     // standard input is /dev/null
+	Shares   []Share  // folders and files of the outside that the command sees
+	Memory   []string // files to keep in the machine's memory
 }
 
 // Share is a folder or file of the outside that a command sees.
