@@ -196,7 +196,7 @@ func mapDevicePages(t *table, gpa, size uint64) {
 	end := (gpa + size + pageSize - 1) &^ (pageSize - 1)
 	for ; base < end; base += pageSize {
 		err := t.Map(directMap+base, base, pageSize, pagetable.Write|pagetable.Device)
-		if err != nil && err != pagetable.ErrMapped { // windows share pages
+		if err != nil && !alreadyMapped(err) { // windows share pages
 			fatalError("cannot map device memory at GPA", base)
 		}
 	}
@@ -211,7 +211,7 @@ func ensureSlot(t *table, va uint64) {
 	k.frames.free(phys, 0)
 }
 
-// mapSpecial maps n fresh zeroed pages, except those for which guard answers true, and a guard page behind them.
+// mapSpecial maps n fresh pages (contents undefined), except those for which guard answers true, and a guard page behind them.
 func mapSpecial(n int, guard func(page int) bool) (va uint64) {
 	t := kernelTable()
 	va = k.special
@@ -224,13 +224,18 @@ func mapSpecial(n int, guard func(page int) bool) (va uint64) {
 		if !ok || t.Map(va+uint64(page)*pageSize, phys, pageSize, pagetable.Write) != nil {
 			fatalError("no memory for CPU areas and boot stack, at", va)
 		}
-		zeroFrame(phys)
 	}
 	tableBarrier()
 	return va
 }
 
-func mapArea() uint64 { return mapSpecial(areaPages, areaGuard) }
+// mapArea maps an area of a CPU. Only its last page, the per-CPU struct, has to be zero: the rest are stacks,
+// and a page that is not touched costs the host nothing.
+func mapArea() uint64 {
+	va := mapSpecial(areaPages, areaGuard)
+	clear(memory(uintptr(va+(areaPages-1)*pageSize), pageSize))
+	return va
+}
 
 // The argument block of the runtime's entry point (System V ABI AMD64, 3.4.1).
 const (

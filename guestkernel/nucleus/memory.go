@@ -41,15 +41,20 @@ func populate(addr uint64) bool {
 	}
 	zeroFrame(phys)
 	t := kernelTable()
-	switch err := t.Map(addr&^(pageSize-1), phys, pageSize, pagetable.Write); err {
-	case nil:
-	case pagetable.ErrMapped: // another CPU was faster
-		k.frames.free(phys, 0)
-	default:
-		fatalError("no page table for the Go heap at", addr)
+	if err := t.Map(addr&^(pageSize-1), phys, pageSize, pagetable.Write); err != nil {
+		if !alreadyMapped(err) {
+			fatalError("no page table for the Go heap at", addr)
+		}
+		k.frames.free(phys, 0) // another CPU was faster
 	}
 	tableBarrier()
 	return true
+}
+
+// alreadyMapped is err == pagetable.ErrMapped without the runtime's comparison of interfaces.
+func alreadyMapped(err error) bool {
+	e, ok := err.(pagetable.Error)
+	return ok && e == pagetable.ErrMapped
 }
 
 // present makes [addr, addr+size) safe to touch by the nucleus, which must not fault: heap pages are

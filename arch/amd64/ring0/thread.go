@@ -55,6 +55,9 @@ func (c *Context) Arg(i int) uint64 {
 // SetResult is what the system call returns: a value or a negated errno.
 func (c *Context) SetResult(v int64) { c.Frame.AX = uint64(v) }
 
+// Result is what SetResult set.
+func (c *Context) Result() int64 { return int64(c.Frame.AX) }
+
 // PC and SP are where the thread is.
 func (c *Context) PC() uint64 { return c.Frame.IP }
 

@@ -35,6 +35,9 @@ func (c *Context) Arg(i int) uint64 { return c.Frame.X[uint(i)&7] }
 // SetResult is what the system call returns: a value or a negated errno.
 func (c *Context) SetResult(v int64) { c.Frame.X[0] = uint64(v) }
 
+// Result is what SetResult set.
+func (c *Context) Result() int64 { return int64(c.Frame.X[0]) }
+
 // PC is where the thread is.
 func (c *Context) PC() uint64 { return c.Frame.ELR }
 
