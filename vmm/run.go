@@ -30,7 +30,7 @@ type runCommand struct {
 	Verbose bool             `short:"v" help:"Print the kernel's log, the boot phases and the system calls the kernel lacks."`
 	Phases  string           `placeholder:"FILE" help:"Write the boot phases as JSON; - prints a table to standard error."`
 	Host    string           `enum:"auto,kvm,hosted" default:"auto" help:"Where to run: this machine's /dev/kvm (kvm), the KVM host in QEMU (hosted), or what works (auto)."`
-	Program []string         `arg:"" optional:"" passthrough:"" help:"Program in the guest and its arguments; the default is /bin/sh."`
+	Program []string         `arg:"" optional:"" passthrough:"partial" help:"Program in the guest and its arguments; the default is /bin/sh."`
 
 	started time.Time
 }

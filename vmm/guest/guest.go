@@ -149,6 +149,9 @@ func (g *guest) build() error {
 		return err
 	}
 	defer initramfs.Close()
+	if uint64(initramfs.size) >= g.o.Memory {
+		return fmt.Errorf("%w: an initramfs of %d MiB does not fit %d MiB: give it more with --mem", boot.ErrNoRoom, initramfs.size>>20, g.o.Memory>>20)
+	}
 	g.phases.mark("files opened")
 	g.m, err = machine.New(machine.Config{CPUs: g.o.CPUs, Memory: g.o.Memory})
 	if errors.Is(err, machine.ErrConfig) {
