@@ -23,6 +23,7 @@ func (t *Task) UnshareFDs() {
 	if t.fds.Shared() {
 		old := t.fds
 		t.fds = old.Fork()
+		t.publishView()
 		old.Leave()
 	}
 }

@@ -57,6 +57,7 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 		cg.limits.copyFrom(&g.limits)
 	}
 	c := k.newTask(cg, ctx)
+	c.exe = t.exe
 	c.comm.Store(t.comm.Load())
 	c.creds.Store(t.creds.Load())
 	if f&unix.CLONE_VM != 0 {

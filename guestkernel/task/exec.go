@@ -40,7 +40,15 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 	prog := loader.Program{
 		Path: name, File: file, Argv: argv, Envv: envv, UID: creds.UID, EUID: creds.EUID, GID: creds.GID, EGID: creds.EGID,
 	}
-	open := func(p string) (loader.File, error) { return t.openExecutable(vfs.AtCwd(t), p, 0) }
+	// The program's file is the last that was opened by the name that the loader settles on: not a script, not a dynamic loader.
+	opened := map[string]vfs.Path{name: file.(*executableFile).d.Path()}
+	open := func(p string) (loader.File, error) {
+		f, err := t.openExecutable(vfs.AtCwd(t), p, 0)
+		if err == nil {
+			opened[p] = f.(*executableFile).d.Path()
+		}
+		return f, err
+	}
 	hw := k.Auxv
 	hw.Machine, hw.Platform, hw.Sigreturn = elfMachine, platform, sigreturnCode
 	hw.MinSigStack = signalFrameSize(len(t.ctx.VectorState()))
@@ -54,10 +62,12 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 	}
 
 	// Nothing can fail from here on.
+	t.view.Store(nil)
 	if t.space != nil {
 		t.leaveSpace()
 	}
 	t.space = space
+	t.exe = opened[space.Image().Path]
 	space.SetLimits(stack, t.Rlimit(unix.RLIMIT_AS))
 	t.ctx.SetVectorState(nil)
 	t.ctx.Reset(loaded.Entry, loaded.SP)
@@ -68,6 +78,7 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 		t.fds = own
 	}
 	t.fds.Exec()
+	t.publishView()
 	t.alt = altStack{Flags: ssDisable}
 	t.robustList, t.clearChildTID = 0, 0
 	t.restart, t.restartCall = nil, nil

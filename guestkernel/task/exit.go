@@ -34,6 +34,7 @@ func (t *Task) ExitGroup(code int) error {
 // leave ends the task: it gives back what it holds, in Linux's order (do_exit), and tells the parent.
 func (t *Task) leave() {
 	k, g := t.k, t.group
+	t.view.Store(nil)
 	t.leaveSpace()
 	t.fds.Leave()
 	t.fs.Leave()

@@ -180,6 +180,7 @@ func (k *Kernel) publishLocked(t *Task) {
 		g.leader = t
 	}
 	k.tasks[t.tid] = t
+	t.publishView()
 	k.live.Add(1)
 	k.forks.Add(1)
 }

@@ -20,6 +20,7 @@ type Task struct {
 	space         *mm.Space
 	fs            *vfs.FSContext
 	fds           *vfs.FDTable
+	exe           vfs.Path
 	clearChildTID uint64
 	robustList    uint64
 	restart       error // the restart error that the last call ended with
@@ -35,6 +36,7 @@ type Task struct {
 	waiter        futexWaiter
 
 	creds    atomic.Pointer[vfs.Creds]
+	view     atomic.Pointer[View]
 	comm     atomic.Pointer[string]
 	cpuTime  atomic.Int64 // ns not asleep
 	state    atomic.Int32 // State

@@ -1,0 +1,131 @@
+package task
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/mm"
+	"ringo/guestkernel/vfs"
+)
+
+// View is what other tasks may look at of a task: /proc/PID. The objects are safe to use from any goroutine, and answer nothing when the task has
+// left them.
+type View struct {
+	Space *mm.Space
+	FS    *vfs.FSContext
+	FDs   *vfs.FDTable
+	Exe   vfs.Path // the program's file
+}
+
+// publishView makes the task's present address space, tree and descriptors visible. The task's own goroutine calls it, or whoever made the task.
+func (t *Task) publishView() {
+	t.view.Store(&View{Space: t.space, FS: t.fs, FDs: t.fds, Exe: t.exe})
+}
+
+// View answers nil for a task that is leaving.
+func (t *Task) View() *View { return t.view.Load() }
+
+// Status is a process at one moment, for /proc/PID.
+type Status struct {
+	PID, PPID, PGID, SID int
+	Comm                 string
+	State                byte // as /proc/PID/stat shows it
+	Threads              int
+	ExitSignal           int
+	ExitCode             int
+	Started              time.Time
+	UserTime, ChildTime  time.Duration
+	Creds                *vfs.Creds
+
+	Pending, Blocked, Ignored, Caught SigSet
+	SharedPending                     SigSet
+}
+
+// Status answers the state of thread t's process as seen through that thread.
+func (t *Task) Status() Status {
+	k, g := t.k, t.group
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := g.statusLocked()
+	s.Comm, s.Creds = t.Comm(), t.Creds()
+	s.Pending, s.Blocked = t.pending.set, t.mask
+	s.State = stateLetter(State(t.state.Load()))
+	switch {
+	case g.zombie:
+		s.State = 'Z'
+	case t.stoppedIn:
+		s.State = 'T'
+	}
+	return s
+}
+
+// Status answers the state of a process; one without threads is a zombie, or init.
+func (g *Group) Status() Status {
+	k := g.k
+	k.mu.Lock()
+	leader := g.leader
+	if leader == nil {
+		defer k.mu.Unlock()
+		s := g.statusLocked()
+		s.Comm, s.Creds, s.State, s.Threads = "init", vfs.RootCreds(), 'S', 1
+		return s
+	}
+	k.mu.Unlock()
+	return leader.Status()
+}
+
+func (g *Group) statusLocked() Status {
+	s := Status{
+		PID: g.pid, PGID: g.pgroup.id, SID: g.pgroup.session.id, Threads: len(g.tasks), ExitSignal: int(g.exitSignal), ExitCode: g.exitCode,
+		Started: g.started, UserTime: g.cpuTimeLocked(), ChildTime: g.childTime, SharedPending: g.pending.set,
+	}
+	if s.Started.IsZero() {
+		s.Started = g.k.started
+	}
+	if g.parent != nil {
+		s.PPID = g.parent.pid
+	}
+	for sig := 1; sig <= NumSignals; sig++ {
+		switch g.actions.table[sig].Handler {
+		case sigDfl:
+		case sigIgn:
+			s.Ignored |= Set(unix.Signal(sig))
+		default:
+			s.Caught |= Set(unix.Signal(sig))
+		}
+	}
+	return s
+}
+
+func stateLetter(s State) byte {
+	switch s {
+	case StateSleeping:
+		return 'S'
+	case StateStopped:
+		return 'T'
+	case StateZombie:
+		return 'Z'
+	}
+	return 'R'
+}
+
+// Running is the number of tasks that are neither asleep nor stopped.
+func (k *Kernel) Running() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := 0
+	for _, t := range k.tasks {
+		if State(t.state.Load()) == StateRunning && !t.stoppedIn {
+			n++
+		}
+	}
+	return n
+}
+
+// LastPID is the number that was given out last.
+func (k *Kernel) LastPID() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lastPID
+}
