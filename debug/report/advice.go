@@ -1,7 +1,9 @@
 package report
 
 import (
+	"errors"
 	"fmt"
+	"syscall"
 
 	"ringo/internal/kvm"
 	"ringo/internal/pagetable"
@@ -28,6 +30,14 @@ func (in *Input) advice() string {
 	mapped := func(gva uint64) bool { return c.Walk(gva).Result == pagetable.WalkMapped }
 	if in.Cause == CauseEarly {
 		return fmt.Sprintf("the kernel has no exception vectors yet, so this is in its entry code: check where %s got its address from.", in.name(r.PC()))
+	}
+	switch {
+	case r.WasReset():
+		return "the state of the vCPU is lost, so look at the kernel's log (-v) and at the other vCPUs. A kernel whose double-fault handler has a stack of its own (IST) reports such faults itself: this one came before that was set up, or destroyed it."
+	case errors.Is(in.Err, syscall.ENOSYS):
+		return "the instruction at pc accesses an address that is neither RAM nor a device in a way the processor does not describe (a pair, a vector, or with write-back): find out where it got its address from."
+	case errors.Is(in.Err, syscall.EFAULT):
+		return "KVM could not access guest memory for the instruction at pc: its page is protected in the monitor, or the host is out of memory."
 	}
 	switch in.Reason {
 	case kvm.ReasonInternalError:

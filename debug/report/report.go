@@ -5,6 +5,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -23,6 +24,8 @@ type Registers interface {
 	FaultAddress() uint64
 	// User says whether the vCPU was in user mode.
 	User() bool
+	// WasReset says that the state is that after a reset: the real one is lost.
+	WasReset() bool
 	fmt.Stringer
 }
 
@@ -55,6 +58,7 @@ const (
 type Input struct {
 	Cause  Cause
 	Reason kvm.Reason // CauseExit
+	Err    error      // CauseExit: what KVM_RUN answered, if that was an error
 	Addr   uint64     // CauseExit: the exit's GPA, where it has one
 	VCPU   int        // whose exit it is, -1 for nobody's
 
@@ -62,12 +66,17 @@ type Input struct {
 	// Symbols may be nil; SymbolsErr then says why.
 	Symbols    *symbols.Table
 	SymbolsErr error
-	// Disassemble is arch/*/disasm.Decode.
+	// Disassemble, CallTarget and CallLength are those of arch/*/disasm.
 	Disassemble func(code []byte, pc uint64, symbol func(uint64) (string, uint64)) (string, int)
+	CallTarget  func(code []byte, ret uint64) (uint64, bool)
+	CallLength  int
 }
 
 // Guide is where the reader finds more.
 const Guide = "docs/debugging-boot.md"
+
+// untouched is what KVM on arm64 puts into system registers at reset.
+const untouched = 0x1de7ec7edbadc0de
 
 // Bounds of a report.
 const (
@@ -113,6 +122,11 @@ func (in *Input) cpu(b *strings.Builder, c *CPU) {
 		return
 	}
 	r := c.Registers
+	if r.WasReset() {
+		fmt.Fprintln(b, "registers: lost; this host's KVM resets a vCPU at a triple fault")
+		in.exits(b, c)
+		return
+	}
 	mode := "kernel"
 	if r.User() {
 		mode = "user mode"
@@ -124,7 +138,11 @@ func (in *Input) cpu(b *strings.Builder, c *CPU) {
 	walk := func(what string, gva uint64) { fmt.Fprintf(b, "    %-14s %s\n", what, c.Walk(gva)) }
 	walk("pc", r.PC())
 	walk("sp", r.SP())
-	walk("fault address", r.FaultAddress())
+	if r.FaultAddress() == untouched {
+		fmt.Fprintf(b, "    %-14s none since reset\n", "fault address")
+	} else {
+		walk("fault address", r.FaultAddress())
+	}
 	fmt.Fprintf(b, "registers\n%s\n", indent(r.String()))
 	in.exits(b, c)
 }
@@ -174,9 +192,17 @@ func (in *Input) code(b *strings.Builder, c *CPU) {
 	}
 	mark := "=>"
 	for off, n := 0, 0; off < len(code) && n < behind; n++ {
+		if mark != "=>" && padding(code[off:]) {
+			break
+		}
 		off += line(mark, code[off:], pc+uint64(off))
 		mark = "  "
 	}
+}
+
+// padding says that the linker's filling between functions starts here.
+func padding(code []byte) bool {
+	return len(code) >= 4 && (bytes.Equal(code[:4], []byte{0xcc, 0xcc, 0xcc, 0xcc}) || bytes.Equal(code[:4], make([]byte, 4)))
 }
 
 // stack shows the frames, and then the words near SP that look like return addresses: all
@@ -195,7 +221,9 @@ func (in *Input) stack(b *strings.Builder, c *CPU) {
 		table = nil // the kernel's symbols say nothing about a program
 	}
 	fmt.Fprintln(b, "stack, by frame pointers")
-	frames := table.Unwind(r, word)
+	frames := table.Unwind(r, symbols.Memory{Word: word, CallTarget: func(ret uint64) (uint64, bool) {
+		return in.CallTarget(c.Read(ret-uint64(in.CallLength), in.CallLength), ret)
+	}})
 	for i, f := range frames {
 		name := "no symbol"
 		if f.Known {

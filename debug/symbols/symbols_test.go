@@ -127,7 +127,7 @@ func TestANilTableKnowsNothing(t *testing.T) {
 	if _, ok := table.Find("main.main"); ok {
 		t.Error("found")
 	}
-	if f := table.Unwind(regs{pc: 1}, func(uint64) (uint64, bool) { return 0, false }); len(f) != 1 {
+	if f := table.Unwind(regs{pc: 1}, Memory{Word: func(uint64) (uint64, bool) { return 0, false }}); len(f) != 1 {
 		t.Error(f)
 	}
 }
@@ -155,44 +155,72 @@ func TestUnwind(t *testing.T) {
 	for name, row := range map[string]struct {
 		r     regs
 		words map[uint64]uint64
+		calls uint64 // where the call before any return address goes
 		want  []string
 	}{
 		"two callers": {
 			regs{pc: inner + 20, fp: stack},
 			map[uint64]uint64{stack: stack + 64, stack + 8: outer + 16, stack + 64: 0, stack + 72: mainmain + 16},
+			0,
 			[]string{"main.inner", "main.outer", "main.main"},
 		},
 		"at the first instruction, return address on the stack": {
 			regs{pc: inner, sp: stack - 8, fp: stack},
 			map[uint64]uint64{stack - 8: outer + 16, stack: 0, stack + 8: mainmain + 16},
+			0,
 			[]string{"main.inner", "main.outer", "main.main"},
 		},
 		"at the first instruction, return address in the link register": {
 			regs{pc: inner, link: outer + 16, fp: stack},
 			map[uint64]uint64{stack: 0, stack + 8: mainmain + 16},
+			0,
 			[]string{"main.inner", "main.outer", "main.main"},
+		},
+		"without a frame, called by a call before the return address": {
+			regs{pc: inner + 20, sp: stack - 8, fp: stack},
+			map[uint64]uint64{stack - 8: outer + 16, stack: 0, stack + 8: mainmain + 16},
+			inner,
+			[]string{"main.inner", "main.outer", "main.main"},
+		},
+		"a local that looks like a return address": {
+			regs{pc: inner + 20, sp: stack - 8, fp: stack},
+			map[uint64]uint64{stack - 8: outer + 16, stack: 0, stack + 8: mainmain + 16},
+			mainmain,
+			[]string{"main.inner", "main.main"},
+		},
+		"a link register that is stored already": {
+			regs{pc: inner + 20, link: outer + 16, fp: stack},
+			map[uint64]uint64{stack: 0, stack + 8: outer + 16},
+			inner,
+			[]string{"main.inner", "main.outer"},
 		},
 		"to another stack, below this one": {
 			regs{pc: inner + 20, fp: stack},
 			map[uint64]uint64{stack: stack - 4096, stack + 8: outer + 16, stack - 4096: 0, stack - 4088: mainmain + 16},
+			0,
 			[]string{"main.inner", "main.outer", "main.main"},
 		},
 		"a loop ends": {
 			regs{pc: inner + 20, fp: stack},
 			map[uint64]uint64{stack: stack, stack + 8: outer + 16},
+			0,
 			[]string{"main.inner", "main.outer"},
 		},
 		"a return address that is none ends it": {
 			regs{pc: inner + 20, fp: stack},
 			map[uint64]uint64{stack: stack + 64, stack + 8: 0x1234, stack + 64: 0, stack + 72: mainmain + 16},
+			0,
 			[]string{"main.inner"},
 		},
-		"a zeroed stack":             {regs{pc: 0, fp: stack}, map[uint64]uint64{stack: 0, stack + 8: 0}, []string{""}},
-		"an unaligned frame pointer": {regs{pc: inner + 20, fp: stack + 4}, map[uint64]uint64{stack + 4: 0, stack + 12: outer}, []string{"main.inner"}},
-		"an unmapped frame pointer":  {regs{pc: inner + 20, fp: 0x123450}, nil, []string{"main.inner"}},
+		"a zeroed stack":             {regs{pc: 0, fp: stack}, map[uint64]uint64{stack: 0, stack + 8: 0}, 0, []string{""}},
+		"an unaligned frame pointer": {regs{pc: inner + 20, fp: stack + 4}, map[uint64]uint64{stack + 4: 0, stack + 12: outer}, 0, []string{"main.inner"}},
+		"an unmapped frame pointer":  {regs{pc: inner + 20, fp: 0x123450}, nil, 0, []string{"main.inner"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := table.Unwind(row.r, func(gva uint64) (uint64, bool) { v, ok := row.words[gva]; return v, ok })
+			got := table.Unwind(row.r, Memory{
+				Word:       func(gva uint64) (uint64, bool) { v, ok := row.words[gva]; return v, ok },
+				CallTarget: func(ret uint64) (uint64, bool) { return row.calls, row.calls != 0 },
+			})
 			if !reflect.DeepEqual(names(got), row.want) {
 				t.Errorf("%v, want %v", names(got), row.want)
 			}
@@ -203,12 +231,12 @@ func TestUnwind(t *testing.T) {
 func TestUnwindIsBounded(t *testing.T) {
 	table := load(t, "amd64")
 	outer, _ := table.Find("main.outer")
-	got := table.Unwind(regs{pc: outer + 16, fp: 0x1000}, func(gva uint64) (uint64, bool) {
+	got := table.Unwind(regs{pc: outer + 16, fp: 0x1000}, Memory{Word: func(gva uint64) (uint64, bool) {
 		if gva%16 == 8 {
 			return outer + 16, true
 		}
 		return gva + 16, true
-	})
+	}})
 	if len(got) != MaxFrames {
 		t.Fatalf("%d frames, want %d", len(got), MaxFrames)
 	}

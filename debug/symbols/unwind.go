@@ -20,15 +20,24 @@ type Frame struct {
 	Known  bool // Symbol means something
 }
 
+// Memory is what a walk reads of the guest.
+type Memory struct {
+	// Word reads the 8 bytes at a GVA.
+	Word func(gva uint64) (uint64, bool)
+	// CallTarget is where the direct call went that returns to ret. It may be nil.
+	CallTarget func(ret uint64) (target uint64, ok bool)
+}
+
 // Unwind walks a stack by frame pointers: at the frame pointer lies the caller's frame
 // pointer, and behind it the return address. Go's compiler does that on amd64 and arm64
-// alike, in assembly with a frame too, and so does Linux when built for it. word reads 8 bytes
-// at a GVA. The walk ends where it cannot go on.
-func (t *Table) Unwind(r Registers, word func(gva uint64) (uint64, bool)) []Frame {
+// alike, in assembly with a frame too, and so does Linux when built for it. The walk ends
+// where it cannot go on.
+func (t *Table) Unwind(r Registers, m Memory) []Frame {
 	frames := []Frame{t.frame(r.PC(), false)}
-	if ret, ok := t.entryReturn(r, word); ok {
+	if ret, ok := t.framelessReturn(r, m); ok {
 		frames = append(frames, t.frame(ret, true))
 	}
+	word := m.Word
 	seen := make(map[uint64]bool)
 	for fp := r.FP(); len(frames) < MaxFrames && fp != 0 && fp%8 == 0 && !seen[fp]; {
 		seen[fp] = true
@@ -49,21 +58,35 @@ func (t *Table) Unwind(r Registers, word func(gva uint64) (uint64, bool)) []Fram
 	return frames
 }
 
-// entryReturn is the return address of a function that has not built its frame: the frame
-// pointer is still its caller's, so that the chain would leave the caller out.
-func (t *Table) entryReturn(r Registers, word func(uint64) (uint64, bool)) (uint64, bool) {
+// framelessReturn is the return address of a function that has not built a frame, or has
+// none: the frame pointer is still its caller's, so that the chain would leave the caller
+// out. The address is believed at the function's very start, or when a call of this function
+// lies before it; and not when the chain has it as well.
+func (t *Table) framelessReturn(r Registers, m Memory) (uint64, bool) {
 	s, ok := t.Lookup(r.PC())
-	if !ok || s.Offset > 4 {
+	if !ok {
 		return 0, false
 	}
 	ret := r.Link()
 	if ret == 0 {
-		if ret, ok = word(r.SP()); !ok {
+		if ret, ok = m.Word(r.SP()); !ok {
 			return 0, false
 		}
 	}
-	_, ok = t.Lookup(ret - 1)
-	return ret, ok
+	if !t.Contains(ret) {
+		return 0, false
+	}
+	if next, ok := m.Word(r.FP() + 8); ok && next == ret && r.FP() != 0 {
+		return 0, false
+	}
+	if s.Offset <= 4 {
+		return ret, true
+	}
+	if m.CallTarget == nil {
+		return 0, false
+	}
+	target, ok := m.CallTarget(ret)
+	return ret, ok && target == s.Start
 }
 
 func (t *Table) frame(pc uint64, isReturn bool) Frame {

@@ -15,5 +15,10 @@ func addUART(m *machine.Machine, out *serial.Lines) error {
 	return m.AddPIO("16550", vcpu.UART, vcpu.UARTSize, serial.New16550(out))
 }
 
-// disassemble decodes the guest's instructions for reports.
-var disassemble = disasm.Decode
+// What reports need to know about the guest's instructions.
+const callLength = disasm.CallLength
+
+var (
+	disassemble = disasm.Decode
+	callTarget  = disasm.CallTarget
+)

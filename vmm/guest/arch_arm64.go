@@ -15,5 +15,10 @@ func addUART(m *machine.Machine, out *serial.Lines) error {
 	return m.AddMMIO("PL011", vcpu.UART, vcpu.UARTSize, serial.NewPL011(out))
 }
 
-// disassemble decodes the guest's instructions for reports.
-var disassemble = disasm.Decode
+// What reports need to know about the guest's instructions.
+const callLength = disasm.CallLength
+
+var (
+	disassemble = disasm.Decode
+	callTarget  = disasm.CallTarget
+)

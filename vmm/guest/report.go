@@ -12,7 +12,7 @@ import (
 
 // fatalReport is the report of a vCPU that cannot go on.
 func (g *guest) fatalReport(f *machine.FatalExit) string {
-	in := &report.Input{Cause: report.CauseExit, Reason: f.Reason, Addr: f.Addr, VCPU: f.VCPU}
+	in := &report.Input{Cause: report.CauseExit, Reason: f.Reason, Err: f.Err, Addr: f.Addr, VCPU: f.VCPU}
 	if f.Early != "" {
 		in.Cause = report.CauseEarly
 	}
@@ -25,7 +25,7 @@ func (g *guest) states(cause report.Cause) string {
 }
 
 func (g *guest) report(in *report.Input, cpus []machine.CPUState) string {
-	in.Disassemble = disassemble
+	in.Disassemble, in.CallTarget, in.CallLength = disassemble, callTarget, callLength
 	in.Symbols, in.SymbolsErr = g.symbols()
 	mem := g.m.Memory()
 	for _, s := range cpus {

@@ -3,6 +3,7 @@
 package disasm
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"golang.org/x/arch/x86/x86asm"
@@ -42,4 +43,16 @@ func decode(code []byte) (inst x86asm.Inst, err error) {
 		}
 	}()
 	return x86asm.Decode(code[:min(len(code), MaxLength)], 64)
+}
+
+// CallLength is how many bytes before a return address CallTarget wants.
+const CallLength = 5
+
+// CallTarget is where the direct call went that returns to ret, from the CallLength bytes
+// before ret: E8 and a 32-bit distance.
+func CallTarget(code []byte, ret uint64) (target uint64, ok bool) {
+	if len(code) != CallLength || code[0] != 0xe8 {
+		return 0, false
+	}
+	return ret + uint64(int64(int32(binary.LittleEndian.Uint32(code[1:])))), true
 }

@@ -30,3 +30,14 @@ func TestDecode(t *testing.T) {
 		}
 	}
 }
+
+func TestCallTarget(t *testing.T) {
+	if got, ok := CallTarget([]byte{0xe8, 0xfb, 0xff, 0xff, 0xff}, 0x1005); !ok || got != 0x1000 {
+		t.Errorf("%#x, %v", got, ok)
+	}
+	for _, code := range [][]byte{nil, {0xe8}, {0xe9, 0, 0, 0, 0}, {0x90, 0x90, 0x90, 0xff, 0xd0}} {
+		if got, ok := CallTarget(code, 0x1005); ok {
+			t.Errorf("% x calls %#x", code, got)
+		}
+	}
+}

@@ -49,3 +49,19 @@ func decode(code []byte) (inst arm64asm.Inst, err error) {
 	}()
 	return arm64asm.Decode(code)
 }
+
+// CallLength is how many bytes before a return address CallTarget wants.
+const CallLength = 4
+
+// CallTarget is where the direct call went that returns to ret, from the CallLength bytes
+// before ret: BL, 100101 and a 26-bit distance in words.
+func CallTarget(code []byte, ret uint64) (target uint64, ok bool) {
+	if len(code) != CallLength {
+		return 0, false
+	}
+	w := binary.LittleEndian.Uint32(code)
+	if w>>26 != 0x25 {
+		return 0, false
+	}
+	return ret - 4 + uint64(int64(int32(w<<6)>>4)), true
+}

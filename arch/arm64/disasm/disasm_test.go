@@ -30,3 +30,16 @@ func TestDecode(t *testing.T) {
 		}
 	}
 }
+
+func TestCallTarget(t *testing.T) {
+	for want, code := range map[uint64][]byte{0x1000: {0, 0, 0, 0x94}, 0xffc: {0xff, 0xff, 0xff, 0x97}, 0x1004: {1, 0, 0, 0x94}} {
+		if got, ok := CallTarget(code, 0x1004); !ok || got != want {
+			t.Errorf("% x calls %#x, %v; want %#x", code, got, ok, want)
+		}
+	}
+	for _, code := range [][]byte{nil, {0x94}, {0, 0, 0, 0x14}, {0x00, 0x00, 0x3f, 0xd6}} {
+		if got, ok := CallTarget(code, 0x1004); ok {
+			t.Errorf("% x calls %#x", code, got)
+		}
+	}
+}
