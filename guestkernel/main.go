@@ -11,6 +11,7 @@ import (
 
 func main() {
 	nucleus.Stamp(bootinfo.PhaseMain)
+	selftest.Crash(nucleus.CommandLine())
 	if load, ok := selftest.Wanted(nucleus.CommandLine()); ok {
 		if !selftest.Run(load) {
 			nucleus.PowerOff(bootinfo.PowerOffPanic)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"unsafe"
 
@@ -13,6 +14,16 @@ import (
 	"ringo/internal/bootinfo"
 	"ringo/internal/pagetable"
 )
+
+// The kernel shares memory with user programs, and a runaway of its own shall end in Go's
+// report rather than in the last frame.
+func init() {
+	ram := int64(k.frames.total << pageShift)
+	if ram != 0 { // 0: not running on the nucleus, but in a test
+		debug.SetMemoryLimit(ram / 2)
+		debug.SetMaxStack(int(ram / 16))
+	}
+}
 
 // BootInfo is the checked copy of the boot information. Read only.
 func BootInfo() *bootinfo.Info { return &k.info }
@@ -213,3 +224,6 @@ func PowerOff(code int) {
 
 // LogWrite writes to the kernel log, which goes to the early console. Any goroutine.
 func LogWrite(b []byte) { unix.Write(2, b) }
+
+// Crash makes the nucleus itself fault (0) or overflow its stack (1): for tests of the report.
+func Crash(how int) { call(callCrash, uint64(how), 0, 0, 0) }

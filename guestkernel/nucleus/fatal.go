@@ -76,6 +76,9 @@ func reportFatal(f *frame, e *event, reason string) {
 		printRegister(i, name, v)
 	}
 	printString("\n")
+	if symbol(uintptr(f.PC())) == "runtime.morestack" {
+		printString("the nucleus stack is exhausted: a stack check found no goroutine to grow\n")
+	}
 	c := &k.cpus[thisCPU()]
 	if c.current >= 0 && c.current < maxThreads {
 		printThread(c.current)
@@ -157,18 +160,36 @@ func printTrace(pc, sp, fp uint64) {
 	printString(" (sp ")
 	printHex(sp)
 	printString(")\n")
-	for n := 0; n < 64 && fp >= directMap && fp&7 == 0 && readable(fp) && readable(fp+8); n++ {
+	var last uint64
+	repeated := 0
+	for n := 0; n < 4096 && fp >= directMap && fp&7 == 0 && readable(fp) && readable(fp+8); n++ {
 		pc, next := load64(fp+8), load64(fp)
 		if pc == 0 {
 			break
 		}
-		printString("  by ")
-		printSymbol(pc - 1)
-		printString("\n")
+		if pc != last {
+			printRepeated(repeated)
+			repeated = 0
+			printString("  by ")
+			printSymbol(pc - 1)
+			printString("\n")
+		} else {
+			repeated++
+		}
+		last = pc
 		if next <= fp {
 			break
 		}
 		fp = next
+	}
+	printRepeated(repeated)
+}
+
+func printRepeated(n int) {
+	if n > 0 {
+		printString("     and ")
+		printDec(uint64(n))
+		printString(" times more\n")
 	}
 }
 

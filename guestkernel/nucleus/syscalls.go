@@ -18,6 +18,7 @@ const (
 	callStats
 	callPowerOff
 	callFatal
+	callCrash // tests of the report: fault (0) or overflow the stack (1) in the nucleus
 )
 
 // noReturn is what a call that has its result elsewhere (a sleeper, a restored context) answers.
@@ -74,7 +75,12 @@ func dispatch(i int32, t *context, nr uint64, me int) int64 {
 	case callPowerOff:
 		powerOff(int(t.Arg(0)))
 	case callFatal:
-		fatalError("kernel", t.Arg(0))
+		fatalError("reference count of a free frame changed, frame", t.Arg(0))
+	case callCrash:
+		if t.Arg(0) == 0 {
+			return int64(load64(0x10))
+		}
+		return overflow(t.Arg(0))
 
 	case unix.SYS_MMAP:
 		return sysMmap(t.Arg(0), t.Arg(1), t.Arg(2), t.Arg(3))
@@ -294,4 +300,13 @@ func exitGroup(code uint64) {
 		powerOff(powerOffNormal)
 	}
 	fatalError("the kernel's Go runtime has exited with status", code)
+}
+
+// overflow recurses until the nucleus stack ends at its guard page.
+func overflow(n uint64) int64 {
+	var b [512]byte
+	for i := range b {
+		b[i] = byte(n)
+	}
+	return overflow(n+1) + int64(b[n%512])
 }
