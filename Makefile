@@ -60,7 +60,7 @@ unit: build
 # Guests are booted one package at a time: two cores carry the host machine as well.
 e2e: build
 	@echo "== end-to-end tests: guests on amd64 and arm64"
-	RINGO_E2E=1 go test -count=1 -p 1 -timeout 25m ./hosted ./vmm/... ./internal/e2e
+	RINGO_E2E=1 go test -count=1 -p 1 -timeout 25m ./hosted ./vmm/... ./debug/... ./internal/e2e
 
 bench-boot: build
 	go run ./internal/e2e/benchboot -arch $(ARCH)
