@@ -66,6 +66,8 @@ type system struct {
 	sendMu              sync.Mutex
 	input               *stdio.Input
 	terminal            *tty.Terminal
+	sessions            *tty.Sessions
+	root                RootConfig
 	program             atomic.Pointer[task.Group]
 	hostDone            chan struct{}
 	hostDoneOnce        sync.Once
@@ -109,6 +111,16 @@ func (s *system) run() error {
 		Machine: hardware{frames{nucleus.OwnerUser}}, Memory: memory, Syscalls: s.table, Random: rand.Uint64,
 		Auxv: loader.Hardware{HWCAP: hwcap, HWCAP2: hwcap2}, Trace: s.tracer(),
 	})
+	err = MountSystem(s.ns, s.root, System{
+		Tasks: s.tasks, Terminals: s.sessions, CPUs: int(nucleus.BootInfo().CPUs), CommandLine: nucleus.CommandLine(),
+		Memory: func() (total, free, cached uint64) {
+			total, free = syscalls.MemoryTotals()
+			return total, free, 0
+		},
+	})
+	if err != nil {
+		return err
+	}
 	s.send(&command.Ready{Kernel: fmt.Sprintf("Ringo %s %s, %d CPUs, %s", syscalls.Release, task.UnameMachine, nucleus.BootInfo().CPUs, runtime.Version())})
 	return s.serve()
 }
@@ -202,13 +214,15 @@ func (s *system) makeRoot() error {
 		archive = nucleus.Bytes(info.Initrd, int(info.InitrdSize))
 	}
 	devices := vfs.NewDevices()
-	s.terminal = tty.NewConsole(s.tty, processes{s}, tty.NewSessions())
+	s.sessions = tty.NewSessions()
+	s.terminal = tty.NewConsole(s.tty, processes{s}, s.sessions)
 	tty.RegisterConsole(devices, s.terminal)
-	var err error
-	s.ns, err = NewRoot(RootConfig{
+	s.root = RootConfig{
 		Frames: frames{nucleus.OwnerPageCache}, Archive: archive, Random: fillRandom,
 		Log: func(b []byte) { nucleus.LogWrite(b) }, Devices: devices, Nodes: tty.Nodes,
-	})
+	}
+	var err error
+	s.ns, err = NewRoot(s.root)
 	return err
 }
 

@@ -200,6 +200,9 @@ func (x *executable) place(space *mm.Space, random mm.Random, main bool) (bias u
 // mapInto maps the segments at bias. Errors: ENOMEM, EEXIST (segments that overlap), EIO.
 func (x *executable) mapInto(space *mm.Space, f File, bias uint64, name string) error {
 	object := f.Object()
+	if f, ok := f.(interface{ Name() string }); ok {
+		name = f.Name() // without symbolic links: what /proc/PID/maps shows
+	}
 	for i := range x.loads {
 		p := &x.loads[i]
 		start := (p.vaddr + bias) &^ (mm.PageSize - 1)

@@ -197,4 +197,7 @@ func (f *executableFile) Object() mm.Object {
 	return o
 }
 
+// Name is the file's path, without symbolic links.
+func (f *executableFile) Name() string { return f.d.Path().String() }
+
 func (f *executableFile) Close() { f.d.Unref() }

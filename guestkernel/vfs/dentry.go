@@ -174,6 +174,20 @@ func (d *Dentry) below(ancestor *Dentry) bool {
 	return false
 }
 
+// PathInFS names the dentry from the root of its filesystem: the root column of /proc/PID/mountinfo.
+func (d *Dentry) PathInFS() string {
+	d.sb.tree.RLock()
+	defer d.sb.tree.RUnlock()
+	name := ""
+	for ; d.parent != nil; d = d.parent {
+		name = "/" + d.name + name
+	}
+	if name == "" {
+		return "/"
+	}
+	return name
+}
+
 // Path is a dentry as seen through a mount: what cwd, root and open files hold.
 type Path struct {
 	Mount  *Mount

@@ -253,6 +253,15 @@ func (d *Description) Writable() bool {
 // NonBlocking reports O_NONBLOCK.
 func (d *Description) NonBlocking() bool { return d.flags.Load()&unix.O_NONBLOCK != 0 }
 
+// Position is the description's offset, for /proc/PID/fdinfo. It is 0 while an operation uses the position, which may be the one that asks.
+func (d *Description) Position() int64 {
+	if !d.mu.TryLock() {
+		return 0
+	}
+	defer d.mu.Unlock()
+	return d.offset
+}
+
 // Readiness answers the events of mask that are true now; errors and hang-ups are always reported.
 func (d *Description) Readiness(mask wait.Mask) wait.Mask {
 	if d.file == nil {

@@ -1,0 +1,58 @@
+package boot
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/fs/devtmpfs"
+	"ringo/guestkernel/fs/procfs"
+	"ringo/guestkernel/fs/tmpfs"
+	"ringo/guestkernel/syscalls"
+	"ringo/guestkernel/task"
+	"ringo/guestkernel/vfs"
+)
+
+// System is what the filesystems that show the machine need to know of it.
+type System struct {
+	Tasks       *task.Kernel
+	Terminals   procfs.Terminals // nil: there are none
+	Memory      func() (total, free, cached uint64)
+	CPUs        int
+	CommandLine string
+}
+
+// MountSystem makes the filesystems known to mount(2) and mounts /proc, which no init is there to mount.
+func MountSystem(ns *vfs.Namespace, root RootConfig, s System) error {
+	pages := func() int64 {
+		total, _, _ := s.Memory()
+		return int64(total / vfs.PageSize)
+	}
+	tmpfs.Register(root.Frames, root.Devices, pages)
+	vfs.RegisterType(vfs.Type{Name: "devtmpfs", NoDev: true, New: func(vfs.Caller, string, string) (*vfs.Superblock, error) {
+		return devtmpfs.New(devtmpfs.Options{Frames: root.Frames, Devices: root.Devices, Nodes: root.Nodes})
+	}})
+	c := procfs.Config{
+		Tasks: s.Tasks, Terminals: s.Terminals, Memory: s.Memory, CPUs: s.CPUs, CPUInfo: func() []byte { return cpuInfo(s.CPUs) },
+		Release: syscalls.Release, Version: syscalls.Version, CommandLine: s.CommandLine,
+	}
+	procfs.Register(c)
+	caller := vfs.NewKernelCaller(ns.Root())
+	defer caller.Close()
+	p, err := vfs.Lookup(caller, vfs.AtCwd(caller), "/proc", vfs.Follow)
+	if err != nil {
+		return fmt.Errorf("/proc: %w", err)
+	}
+	if _, err := vfs.MountAt(procfs.New(c), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, p); err != nil {
+		return fmt.Errorf("mounting /proc: %w", err)
+	}
+	return nil
+}
+
+// cpuInfo is /proc/cpuinfo: one paragraph for each CPU.
+func cpuInfo(cpus int) (b []byte) {
+	for cpu := range cpus {
+		b = fmt.Appendf(b, "processor\t: %d\nmodel name\t: Ringo virtual CPU (%s)\n\n", cpu, task.UnameMachine)
+	}
+	return b
+}

@@ -1,0 +1,385 @@
+package procfs
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/mm"
+	"ringo/guestkernel/task"
+	"ringo/guestkernel/vfs"
+)
+
+// process is what the entries below /proc/PID show: one thread, and its process.
+type process struct {
+	fs    *FS
+	group *task.Group
+	task  *task.Task // nil: a process without threads (init, zombies)
+}
+
+// inoSpan is how many inode numbers a process has.
+const inoSpan = 1 << 20
+
+func (fs *FS) alive(pid int) func() bool {
+	g := fs.Tasks.FindGroup(pid)
+	return func() bool { return g != nil && fs.Tasks.FindGroup(pid) == g }
+}
+
+// processDir is /proc/PID.
+func (fs *FS) processDir(pid int) vfs.Inode {
+	g := fs.Tasks.FindGroup(pid)
+	p := process{fs: fs, group: g}
+	m := &maker{fs: fs, base: uint64(pid) * inoSpan}
+	if g != nil {
+		if tasks := g.Tasks(); len(tasks) > 0 {
+			p.task = tasks[0]
+			m.uid, m.gid = p.task.Creds().EUID, p.task.Creds().EGID
+		}
+	}
+	alive := fs.alive(pid)
+	entries := func() []entry {
+		m.last = 1
+		list := p.entries(m, alive)
+		return append(list, m.dir("task", 0o555, p.threads, nil, alive))
+	}
+	return m.dir(strconv.Itoa(pid), 0o555, entries, nil, alive).make()
+}
+
+// threads is /proc/PID/task.
+func (p process) threads() []entry {
+	var list []entry
+	for _, t := range p.group.Tasks() {
+		tid := t.TID()
+		list = append(list, entry{strconv.Itoa(tid), unix.S_IFDIR, func() vfs.Inode {
+			m := &maker{fs: p.fs, base: uint64(p.group.PID())*inoSpan + inoSpan/2 + uint64(tid%4096)*64, uid: t.Creds().EUID, gid: t.Creds().EGID}
+			alive := func() bool { return t.View() != nil }
+			one := process{p.fs, p.group, t}
+			return m.dir(strconv.Itoa(tid), 0o555, func() []entry { m.last = 1; return one.entries(m, alive) }, nil, alive).make()
+		}})
+	}
+	return list
+}
+
+// view answers what the thread lets others look at: ESRCH when it is gone.
+func (p process) view() (*task.View, error) {
+	if p.task != nil {
+		if v := p.task.View(); v != nil {
+			return v, nil
+		}
+	}
+	return nil, unix.ESRCH
+}
+
+// mayLook says whether c may see the process's files and memory: the same user, or a privileged one (ptrace(2), access mode checks).
+func (p process) mayLook(c vfs.Caller) error {
+	if c.Creds().Effective.Has(unix.CAP_SYS_PTRACE) || p.task != nil && p.task.Creds().UID == c.Creds().FSUID && p.task.Creds().EUID == c.Creds().FSUID {
+		return nil
+	}
+	return unix.EACCES
+}
+
+func (p process) entries(m *maker, alive func() bool) []entry {
+	show := func(name string, mode uint32, f func() ([]byte, error)) entry {
+		return m.text(name, mode, func(vfs.Caller) ([]byte, error) { return f() }, nil)
+	}
+	// look guards what only the user itself may see.
+	look := func(f func(v *task.View) (vfs.Path, error)) func(vfs.Caller) (vfs.Path, error) {
+		return func(c vfs.Caller) (vfs.Path, error) {
+			if err := p.mayLook(c); err != nil {
+				return vfs.Path{}, err
+			}
+			v, err := p.view()
+			if err != nil {
+				return vfs.Path{}, unix.ENOENT
+			}
+			return f(v)
+		}
+	}
+	root := func(f func(vfs.Path) []byte) func() ([]byte, error) {
+		return func() ([]byte, error) {
+			v, err := p.view()
+			if err != nil {
+				return nil, unix.EINVAL
+			}
+			return f(v.FS.Root()), nil
+		}
+	}
+	memory := func(f func(*mm.Space) []byte) func(vfs.Caller) ([]byte, error) {
+		return func(c vfs.Caller) ([]byte, error) {
+			if err := p.mayLook(c); err != nil {
+				return nil, err
+			}
+			v, err := p.view()
+			if err != nil {
+				return nil, nil // empty, as for a zombie
+			}
+			return f(v.Space), nil
+		}
+	}
+	return []entry{
+		m.text("auxv", 0o400, memory(auxv), nil),
+		m.text("cmdline", 0o444, func(vfs.Caller) ([]byte, error) { return p.cmdline(), nil }, nil),
+		m.text("comm", 0o644, func(vfs.Caller) ([]byte, error) { return []byte(p.status().Comm + "\n"), nil }, p.setComm),
+		m.jump("cwd", 0o777, look(func(v *task.View) (vfs.Path, error) { return v.FS.Cwd(), nil })),
+		m.text("environ", 0o400, memory(func(s *mm.Space) []byte { i := s.Image(); return userBytes(s, i.EnvStart, i.EnvEnd) }), nil),
+		m.jump("exe", 0o777, look(func(v *task.View) (vfs.Path, error) {
+			if v.Exe.Mount == nil {
+				return vfs.Path{}, unix.ENOENT
+			}
+			return v.Exe, nil
+		})),
+		m.dir("fd", 0o500, func() []entry { return p.descriptors(m) }, nil, alive),
+		m.dir("fdinfo", 0o555, func() []entry { return p.descriptorInfo(m) }, nil, alive),
+		show("limits", 0o444, func() ([]byte, error) { return p.limits(), nil }),
+		m.text("maps", 0o444, memory(maps), nil),
+		show("mountinfo", 0o444, root(mountinfo)),
+		show("mounts", 0o444, root(mounts)),
+		m.jump("root", 0o777, look(func(v *task.View) (vfs.Path, error) { return v.FS.Root(), nil })),
+		show("stat", 0o444, func() ([]byte, error) { return p.stat(), nil }),
+		show("statm", 0o444, func() ([]byte, error) { return p.statm(), nil }),
+		show("status", 0o444, func() ([]byte, error) { return p.statusText(), nil }),
+	}
+}
+
+func (p process) status() task.Status {
+	if p.task != nil {
+		return p.task.Status()
+	}
+	return p.group.Status()
+}
+
+func (p process) setComm(c vfs.Caller, data []byte) error {
+	if p.task == nil || c.PID() != p.group.PID() {
+		return unix.EINVAL
+	}
+	p.task.SetComm(string(data))
+	return nil
+}
+
+// userBytes reads [start, end) of the process's memory as far as it is there.
+func userBytes(s *mm.Space, start, end uint64) []byte {
+	if end <= start || end-start > 1<<20 {
+		return nil
+	}
+	b := make([]byte, end-start)
+	n, _ := s.CopyIn(start, b)
+	return b[:n]
+}
+
+func (p process) cmdline() []byte {
+	v, err := p.view()
+	if err != nil {
+		return nil
+	}
+	i := v.Space.Image()
+	return userBytes(v.Space, i.ArgStart, i.ArgEnd)
+}
+
+func auxv(s *mm.Space) []byte {
+	var b []byte
+	for _, w := range s.Image().Auxv {
+		for range 8 {
+			b = append(b, byte(w))
+			w >>= 8
+		}
+	}
+	return b
+}
+
+// descriptors is /proc/PID/fd.
+func (p process) descriptors(m *maker) []entry {
+	v, err := p.view()
+	if err != nil {
+		return nil
+	}
+	own := &maker{fs: p.fs, uid: m.uid, gid: m.gid, base: m.base + 4096}
+	var list []entry
+	for _, fd := range v.FDs.Numbers() {
+		d, err := v.FDs.Get(fd)
+		if err != nil {
+			continue
+		}
+		mode := uint32(0o100)
+		if d.Readable() {
+			mode |= 0o400
+		}
+		if d.Writable() {
+			mode |= 0o200
+		}
+		d.Unref()
+		own.last = uint64(fd)
+		list = append(list, own.jump(strconv.Itoa(fd), mode, func(c vfs.Caller) (vfs.Path, error) {
+			if err := p.mayLook(c); err != nil {
+				return vfs.Path{}, err
+			}
+			v, err := p.view()
+			if err != nil {
+				return vfs.Path{}, unix.ENOENT
+			}
+			d, err := v.FDs.Get(fd)
+			if err != nil {
+				return vfs.Path{}, unix.ENOENT
+			}
+			defer d.Unref()
+			return d.Path(), nil
+		}))
+	}
+	return list
+}
+
+// descriptorInfo is /proc/PID/fdinfo.
+func (p process) descriptorInfo(m *maker) []entry {
+	v, err := p.view()
+	if err != nil {
+		return nil
+	}
+	own := &maker{fs: p.fs, uid: m.uid, gid: m.gid, base: m.base + inoSpan/4}
+	var list []entry
+	for _, fd := range v.FDs.Numbers() {
+		own.last = uint64(fd)
+		list = append(list, own.text(strconv.Itoa(fd), 0o400, func(c vfs.Caller) ([]byte, error) {
+			d, err := v.FDs.Get(fd)
+			if err != nil {
+				return nil, unix.ENOENT
+			}
+			defer d.Unref()
+			flags := d.StatusFlags()
+			if cloexec, err := v.FDs.CloseOnExec(fd); err == nil && cloexec {
+				flags |= unix.O_CLOEXEC
+			}
+			return fmt.Appendf(nil, "pos:\t%d\nflags:\t0%o\nmnt_id:\t%d\nino:\t%d\n", d.Position(), flags, d.Path().Mount.ID, d.Inode().Attributes().Ino), nil
+		}, nil))
+	}
+	return list
+}
+
+// maps is /proc/PID/maps.
+func maps(s *mm.Space) []byte {
+	var b bytes.Buffer
+	for _, v := range s.VMAs() {
+		perm := []byte("---p")
+		for i, bit := range []mm.Prot{mm.Read, mm.Write, mm.Exec} {
+			if v.Prot&bit != 0 {
+				perm[i] = "rwx"[i]
+			}
+		}
+		if v.Flags&mm.VMAShared != 0 {
+			perm[3] = 's'
+		}
+		name := v.Name
+		switch {
+		case v.Flags&mm.VMAHeap != 0:
+			name = "[heap]"
+		case v.Flags&mm.VMAStack != 0:
+			name = "[stack]"
+		}
+		start := b.Len()
+		fmt.Fprintf(&b, "%08x-%08x %s %08x %02x:%02x %d ", v.Start, v.End, perm, v.Offset, 0, 0, 0)
+		if name != "" {
+			for b.Len()-start < 73 {
+				b.WriteByte(' ')
+			}
+			b.WriteString(strings.ReplaceAll(name, "\n", `\012`))
+		}
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}
+
+// usage is the size of the address space; zero for a process without one.
+func (p process) usage() (u mm.Usage, i mm.Image) {
+	if v, err := p.view(); err == nil {
+		return v.Space.Usage(), v.Space.Image()
+	}
+	return u, i
+}
+
+func (p process) stat() []byte {
+	s := p.status()
+	u, img := p.usage()
+	tty, foreground := uint64(0), -1
+	if t := p.fs.Terminals; t != nil {
+		tty, foreground = t.Number(s.SID), t.Foreground(s.SID)
+	}
+	rss, _ := p.group.Limit(unix.RLIMIT_RSS)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%d (%s) %c %d %d %d %d %d 0 %d 0 0 0 ", s.PID, s.Comm, s.State, s.PPID, s.PGID, s.SID, tty, foreground, u.Faults)
+	fmt.Fprintf(&b, "%d 0 %d 0 20 0 %d 0 %d %d %d %d ", ticks(s.UserTime), ticks(s.ChildTime), s.Threads, ticks(s.Started.Sub(p.fs.Tasks.Started())), u.Mapped, u.Resident/vfs.PageSize, rss)
+	fmt.Fprintf(&b, "%d %d %d 0 0 %d %d %d %d 0 0 0 %d 0 0 0 0 0 0 ", img.CodeStart, img.CodeEnd, img.StackStart, uint32(s.Pending), uint32(s.Blocked), uint32(s.Ignored), uint32(s.Caught), s.ExitSignal)
+	fmt.Fprintf(&b, "%d %d 0 %d %d %d %d %d\n", img.DataStart, img.DataEnd, img.ArgStart, img.ArgEnd, img.EnvStart, img.EnvEnd, s.ExitCode)
+	return b.Bytes()
+}
+
+func (p process) statm() []byte {
+	u, img := p.usage()
+	return fmt.Appendf(nil, "%d %d 0 %d 0 %d 0\n", u.Mapped/vfs.PageSize, u.Resident/vfs.PageSize, (img.CodeEnd-img.CodeStart+vfs.PageSize-1)/vfs.PageSize, u.Mapped/vfs.PageSize)
+}
+
+// States as /proc/PID/status spells them.
+var stateNames = map[byte]string{'R': "running", 'S': "sleeping", 'T': "stopped", 'Z': "zombie"}
+
+func (p process) statusText() []byte {
+	s := p.status()
+	u, _ := p.usage()
+	tid, umask, fdSize := s.PID, uint32(0o022), 0
+	if p.task != nil {
+		tid = p.task.TID()
+	}
+	v, err := p.view()
+	if err == nil {
+		umask, fdSize = v.FS.Umask(), v.FDs.Size()
+	}
+	c := s.Creds
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Name:\t%s\nUmask:\t%04o\nState:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", s.Comm, umask, s.State, stateNames[s.State], s.PID, tid, s.PPID)
+	fmt.Fprintf(&b, "Uid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\nFDSize:\t%d\nGroups:\t", c.UID, c.EUID, c.SUID, c.FSUID, c.GID, c.EGID, c.SGID, c.FSGID, (fdSize+63)/64*64)
+	for _, g := range c.Groups {
+		fmt.Fprintf(&b, "%d ", g)
+	}
+	b.WriteByte('\n')
+	if err == nil {
+		fmt.Fprintf(&b, "VmPeak:\t%8d kB\nVmSize:\t%8d kB\nVmHWM:\t%8d kB\nVmRSS:\t%8d kB\n", u.PeakMapped/1024, u.Mapped/1024, u.PeakResident/1024, u.Resident/1024)
+	}
+	queued, _ := p.group.Limit(unix.RLIMIT_SIGPENDING)
+	fmt.Fprintf(&b, "Threads:\t%d\nSigQ:\t0/%d\nSigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n", s.Threads, queued, s.Pending, s.SharedPending, s.Blocked, s.Ignored, s.Caught)
+	fmt.Fprintf(&b, "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\nCapAmb:\t%016x\nNoNewPrivs:\t0\nSeccomp:\t0\n", c.Inheritable, c.Permitted, c.Effective, c.Bounding, c.Ambient)
+	cpus := p.fs.CPUs
+	fmt.Fprintf(&b, "Cpus_allowed:\t%x\nCpus_allowed_list:\t0", uint64(1)<<cpus-1)
+	if cpus > 1 {
+		fmt.Fprintf(&b, "-%d", cpus-1)
+	}
+	b.WriteByte('\n')
+	return b.Bytes()
+}
+
+// limitNames are the rows of /proc/PID/limits.
+var limitNames = []struct {
+	resource   int
+	name, unit string
+}{
+	{unix.RLIMIT_CPU, "Max cpu time", "seconds"}, {unix.RLIMIT_FSIZE, "Max file size", "bytes"}, {unix.RLIMIT_DATA, "Max data size", "bytes"},
+	{unix.RLIMIT_STACK, "Max stack size", "bytes"}, {unix.RLIMIT_CORE, "Max core file size", "bytes"}, {unix.RLIMIT_RSS, "Max resident set", "bytes"},
+	{unix.RLIMIT_NPROC, "Max processes", "processes"}, {unix.RLIMIT_NOFILE, "Max open files", "files"}, {unix.RLIMIT_MEMLOCK, "Max locked memory", "bytes"},
+	{unix.RLIMIT_AS, "Max address space", "bytes"}, {unix.RLIMIT_LOCKS, "Max file locks", "locks"}, {unix.RLIMIT_SIGPENDING, "Max pending signals", "signals"},
+	{unix.RLIMIT_MSGQUEUE, "Max msgqueue size", "bytes"}, {unix.RLIMIT_NICE, "Max nice priority", ""}, {unix.RLIMIT_RTPRIO, "Max realtime priority", ""},
+	{unix.RLIMIT_RTTIME, "Max realtime timeout", "us"},
+}
+
+func (p process) limits() []byte {
+	value := func(v uint64) string {
+		if v == vfs.RlimInfinity {
+			return "unlimited"
+		}
+		return strconv.FormatUint(v, 10)
+	}
+	b := fmt.Appendf(nil, "%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units")
+	for _, l := range slices.Clone(limitNames) {
+		cur, most := p.group.Limit(l.resource)
+		b = fmt.Appendf(b, "%-25s %-20s %-20s %-10s\n", l.name, value(cur), value(most), l.unit)
+	}
+	return b
+}
