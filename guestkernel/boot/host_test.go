@@ -118,7 +118,7 @@ func (g *guest) run(stdin string, argv ...string) (stdout, stderr string, e *com
 	}
 	select {
 	case <-grp.Ended():
-	case <-time.After(60 * time.Second):
+	case <-time.After(30 * time.Second):
 		g.t.Fatalf("%v: no end. stdout %q stderr %q missing %v", argv, out, errp, g.table.Missing())
 	}
 	return out.String(), errp.String(), exitOf(grp)

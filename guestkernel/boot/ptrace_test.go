@@ -268,7 +268,24 @@ type hostContext struct {
 	ret    int64
 }
 
-const hostVector = 832 // x87, SSE, AVX in standard format
+// hostVector is the size of the host CPU's XSAVE image in standard format; a shorter one is refused.
+var hostVector = 0
+
+// probeVector asks a traced process for the size of its vector state.
+func probeVector() (n int) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	pid, err := syscall.ForkExec("/bin/true", []string{"true"}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Ptrace: true}})
+	if err != nil {
+		panic(err)
+	}
+	var ws syscall.WaitStatus
+	syscall.Wait4(pid, &ws, 0, nil)
+	n = (&hostTable{pid: pid}).xstate(0x4204, make([]byte, 64<<10))
+	syscall.Kill(pid, syscall.SIGKILL)
+	syscall.Wait4(pid, &ws, 0, nil)
+	return n
+}
 
 func hostInitialVector() []byte {
 	v := make([]byte, hostVector)
@@ -279,6 +296,7 @@ func hostInitialVector() []byte {
 }
 
 func (m *hostMachine) NewContext() (task.Context, error) {
+	sizeOnce.Do(func() { hostVector = probeVector() })
 	return &hostContext{m: m, vector: hostInitialVector()}, nil
 }
 
@@ -324,15 +342,21 @@ func (c *hostContext) Interrupt() {
 	}
 }
 
+var sizeOnce sync.Once
+
 type iovec struct {
 	base unsafe.Pointer
 	len  uint64
 }
 
-func (h *hostTable) xstate(request uintptr, b []byte) {
+func (h *hostTable) xstate(request uintptr, b []byte) int {
 	v := iovec{unsafe.Pointer(&b[0]), uint64(len(b))}
-	syscall.RawSyscall6(syscall.SYS_PTRACE, request, uintptr(h.pid), 0x202 /* NT_X86_XSTATE */, uintptr(unsafe.Pointer(&v)), 0, 0)
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_PTRACE, request, uintptr(h.pid), 0x202 /* NT_X86_XSTATE */, uintptr(unsafe.Pointer(&v)), 0, 0)
 	runtime.KeepAlive(b)
+	if errno != 0 {
+		panic(fmt.Sprintf("vector state of %d bytes: %v", len(b), errno))
+	}
+	return int(v.len)
 }
 
 func (m *hostMachine) Run(ctx task.Context) (ev task.Event) {

@@ -11,6 +11,7 @@ type Request struct {
 	Fixed     bool // MAP_FIXED: replaces what is there
 	NoReplace bool // with Fixed: EEXIST if anything is there (MAP_FIXED_NOREPLACE)
 	Populate  bool // MAP_POPULATE
+	Low       bool // may lie below MinAddr when Fixed (CAP_SYS_RAWIO)
 	Object    Object
 	Offset    uint64
 	Name      string
@@ -44,7 +45,7 @@ func (s *Space) Map(r Request) (uint64, error) {
 			return 0, unix.EINVAL
 		case addr > UserTop-length:
 			return 0, unix.ENOMEM
-		case addr < MinAddr:
+		case addr < MinAddr && !r.Low:
 			return 0, unix.EPERM
 		case r.NoReplace && !s.vmas.free(addr, addr+length):
 			return 0, unix.EEXIST
