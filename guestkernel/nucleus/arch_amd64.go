@@ -16,7 +16,6 @@ type (
 	signal     = ring0.Signal
 	handlerSet = ring0.Handlers
 	table      = pagetable.Table
-	leafFormat = pagetable.Format
 )
 
 // UserContext, Event and their parts: see arch/*/ring0.

@@ -276,14 +276,11 @@ var lastmoduledatap *moduledata
 
 // moduledata is the beginning of runtime.moduledata (runtime/symtab.go).
 type moduledata struct {
-	_            uintptr // pcHeader
-	funcnametab  []byte
-	cutab        []uint32
-	filetab      []byte
-	pctab        []byte
-	pclntable    []byte
-	ftab         []struct{ entryoff, funcoff uint32 }
-	findfunctab  uintptr
-	minpc, maxpc uintptr
-	text, etext  uintptr
+	_           uintptr // pcHeader
+	funcnametab []byte
+	_           [3][]byte // cutab, filetab, pctab: slices have one size
+	pclntable   []byte
+	ftab        []struct{ entryoff, funcoff uint32 }
+	_           [3]uintptr // findfunctab, minpc, maxpc
+	text, etext uintptr
 }

@@ -17,6 +17,8 @@ var handlers = handlerSet{
 	Fatal:     handleFatal,
 }
 
+var _ = &handlers // no Go code names it
+
 // kernelState is everything the nucleus knows, guarded by lock unless a field says otherwise.
 // It holds no pointers: a handler runs without a P and must not execute write barriers.
 type kernelState struct {
