@@ -42,8 +42,6 @@ type thread struct {
 	events    uint64 // epoll_pwait's buffer and size
 	maxEvents int32
 
-	fault    event // exception to report if its signal cannot be delivered
-	faultSet bool
 	switches uint64
 }
 

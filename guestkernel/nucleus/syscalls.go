@@ -308,5 +308,8 @@ func overflow(n uint64) int64 {
 	for i := range b {
 		b[i] = byte(n)
 	}
+	if n == 0 { // not before it has wrapped
+		return 0
+	}
 	return overflow(n+1) + int64(b[n%512])
 }

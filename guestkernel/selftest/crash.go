@@ -27,6 +27,9 @@ var crashes = map[string]func(){
 				b[i] = byte(i)
 			}
 			all = append(all, b)
+			if len(all) == 1<<20 {
+				fmt.Println(all[0][0])
+			}
 		}
 	},
 	"free": func() {

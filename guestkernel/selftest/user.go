@@ -253,7 +253,7 @@ func sane() error {
 			return errors.New("overlapping copies go wrong")
 		}
 	}
-	zero := float64(runtime.NumGoroutine() - runtime.NumGoroutine())
+	zero := float64(runtime.GOMAXPROCS(0) / (1 << 30)) // 0, which the compiler does not know
 	if v := 1 / zero; !math.IsInf(v, 1) {
 		return fmt.Errorf("1/0 is %v", v)
 	}
