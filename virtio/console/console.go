@@ -28,6 +28,9 @@ const (
 // PortNames by port number.
 var PortNames = [NumPorts]string{"ringo.console", "ringo.command", "ringo.stdio", "ringo.stderr", "ringo.log"}
 
+// OutputOnly says that a port carries nothing to the guest.
+func OutputOnly(port int) bool { return port == PortStderr || port == PortLog }
+
 // Queue numbers: a receive queue (device to guest) and a transmit queue (guest to device)
 // a port, and a pair for control messages behind port 0's.
 const (

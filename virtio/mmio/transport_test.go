@@ -127,9 +127,7 @@ func TestTheGuestSideBringsTheDeviceUp(t *testing.T) {
 		t.Errorf("queue sizes %d, %d, %d", g.QueueMax(0), g.QueueMax(1), g.QueueMax(2))
 	}
 	r := virtiotest.NewRing(t, m.mem, 8)
-	if err := g.SetQueue(0, 8, r.Desc, r.Avail, r.Used); err != nil {
-		t.Fatal(err)
-	}
+	g.SetQueue(0, 8, r.Desc, r.Avail, r.Used)
 	if err := g.DriverOK(); err != nil {
 		t.Fatal(err)
 	}
@@ -437,6 +435,30 @@ func TestConcurrentNoise(t *testing.T) {
 	m.w.Write32(mmio.RegStatus, 0)
 	m.status(0)
 	m.start()
+}
+
+func TestARefusedQueueShowsInDriverOK(t *testing.T) {
+	m := newMachine(t)
+	g, err := mmio.Probe(m.w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Negotiate(0, queue.FeatureVersion1); err != nil {
+		t.Fatal(err)
+	}
+	g.SetQueue(0, 8, 1<<40, 1<<40, 1<<40)
+	if err := g.DriverOK(); err == nil || m.dev.act != nil {
+		t.Fatalf("%v, device %v", err, m.dev.act)
+	}
+	// The high halves are zero again afterwards.
+	if _, err := g.Negotiate(0, queue.FeatureVersion1); err != nil {
+		t.Fatal(err)
+	}
+	r := virtiotest.NewRing(t, m.mem, 8)
+	g.SetQueue(0, 8, r.Desc, r.Avail, r.Used)
+	if err := g.DriverOK(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestProbeRefuses(t *testing.T) {

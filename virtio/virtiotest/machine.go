@@ -48,15 +48,17 @@ func (l *Line) Wait() bool {
 // Stop ends all Waits.
 func (l *Line) Stop() { close(l.stop) }
 
-// Window is a transport as the guest sees it. It counts writes: exits, on a real machine.
+// Window is a transport as the guest sees it. It counts accesses: exits, on a real machine.
 type Window struct {
 	T        *mmio.Transport
+	Reads    atomic.Int64
 	Writes   atomic.Int64
 	Notifies atomic.Int64
 }
 
 // Read32 and Write32 implement mmio.Registers.
 func (w *Window) Read32(off uint32) uint32 {
+	w.Reads.Add(1)
 	var b [4]byte
 	w.T.Read(uint64(off), b[:])
 	return binary.LittleEndian.Uint32(b[:])

@@ -1,5 +1,6 @@
-// Package console is the guest's driver for a virtio console with several ports. It is
-// ordinary Go code: the kernel calls it from goroutines, tests from anywhere.
+// Package console is the guest's driver for Ringo's console: a virtio console whose ports are
+// those of virtio/console, known by contract. It is ordinary Go code: the kernel calls it from
+// goroutines, tests from anywhere.
 //
 // A Port never blocks in TryRead and TryWrite; OnReadable and OnWritable tell when to try
 // again. Read, Write and Drain are the blocking forms.
@@ -7,6 +8,8 @@
 // Output is batched: while the device still has some of a port's bytes, further ones
 // collect in the next buffer and go out together, so that a program that writes single
 // bytes costs one notification (an exit from the guest) per round trip and not per byte.
+// For the same reason New asks the device as little as it can and waits for nothing: every
+// register access of a boot is an exit too.
 //
 // Lock order: a port's mu, then a link's mu. Callbacks run without either.
 package console
@@ -15,6 +18,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	spec "ringo/virtio/console"
@@ -48,19 +52,16 @@ var ErrGone = errors.New("virtio console is gone")
 type Console struct {
 	guest *mmio.Guest
 	env   Env
-	ports []*Port
-	links []*link // by queue
+	ports [spec.NumPorts]*Port
+	links []*link // by queue, nil for the receive queues of ports that only send
 
 	ctrlRx, ctrlTx *link
 
-	mu    sync.Mutex
-	ready sync.Cond // of open and err
-	open  int       // ports the host has opened
-	err   error
+	mu  sync.Mutex
+	err error
 }
 
-// New starts the console behind regs. It runs one goroutine until env.Wait answers false,
-// and returns when the host has opened all ports.
+// New starts the console behind regs. It runs one goroutine until env.Wait answers false.
 func New(regs mmio.Registers, env Env) (*Console, error) {
 	guest, err := mmio.Probe(regs)
 	if err != nil {
@@ -74,74 +75,72 @@ func New(regs mmio.Registers, env Env) (*Console, error) {
 		return nil, err
 	}
 	c := &Console{guest: guest, env: env}
-	c.ready.L = &c.mu
 	if err := c.setup(features&queue.FeatureEventIdx != 0); err != nil {
 		guest.Fail()
 		return nil, fmt.Errorf("virtio console: %w", err)
 	}
 	if err := guest.DriverOK(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("virtio console: %w", err)
 	}
-	for _, l := range c.links {
-		if l.fill() {
-			guest.Notify(l.index)
-		}
-	}
+	c.open()
 	go c.serve()
-	c.control(spec.Control{Event: spec.EventDeviceReady, Value: 1})
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.open < len(c.ports) && c.err == nil {
-		c.ready.Wait()
-	}
-	return c, c.err
+	return c, nil
 }
 
+// setup makes the queues and fills the receive queues, which the device finds when it starts.
 func (c *Console) setup(eventIdx bool) error {
-	var config [spec.ConfigSize]byte
-	if err := c.guest.ReadConfig(0, config[:]); err != nil {
+	var config [4]byte
+	if err := c.guest.ReadConfig(spec.ConfigMaxPorts, config[:]); err != nil {
 		return err
 	}
-	n := binary.LittleEndian.Uint32(config[spec.ConfigMaxPorts:])
-	if n == 0 || n > 31 {
-		return fmt.Errorf("device claims %d ports", n)
+	if n := binary.LittleEndian.Uint32(config[:]); n != spec.NumPorts {
+		return fmt.Errorf("the device has %d ports, want %d: monitor and kernel are of different builds", n, spec.NumPorts)
 	}
-	for i := range int(n) {
+	c.links = make([]*link, spec.NumQueues(spec.NumPorts))
+	link := func(q, buffers int) (err error) {
+		if c.links[q], err = c.newLink(q, buffers, eventIdx); err != nil {
+			err = fmt.Errorf("queue %d: %w", q, err)
+		}
+		return err
+	}
+	for i := range c.ports {
 		p := &Port{c: c, index: i}
 		p.changed.L = &p.mu
-		c.ports = append(c.ports, p)
-	}
-	c.links = make([]*link, spec.NumQueues(int(n)))
-	for q := range c.links {
-		buffers, rx := rxBuffers, q%2 == 0
-		if !rx {
-			buffers = txBuffers
+		c.ports[i] = p
+		if !spec.OutputOnly(i) {
+			if err := link(spec.RxQueue(i), rxBuffers); err != nil {
+				return err
+			}
 		}
-		if q == spec.QueueControlRx || q == spec.QueueControlTx {
-			buffers = ctrlBuffers
+		if err := link(spec.TxQueue(i), txBuffers); err != nil {
+			return err
 		}
-		l, err := c.newLink(q, buffers, rx, eventIdx)
-		if err != nil {
-			return fmt.Errorf("queue %d: %w", q, err)
-		}
-		c.links[q] = l
-	}
-	for i, p := range c.ports {
 		p.rx, p.tx = c.links[spec.RxQueue(i)], c.links[spec.TxQueue(i)]
+	}
+	if err := errors.Join(link(spec.QueueControlRx, ctrlBuffers), link(spec.QueueControlTx, ctrlBuffers)); err != nil {
+		return err
 	}
 	c.ctrlRx, c.ctrlTx = c.links[spec.QueueControlRx], c.links[spec.QueueControlTx]
 	return nil
 }
 
-// Port answers the port of that name, or nil.
+// open tells the device at once that the driver is up, knows every port and has it open. What
+// the device says about its ports meanwhile holds no news but a name that should not be.
+func (c *Console) open() {
+	var batch [][]byte
+	add := func(m spec.Control) { batch = append(batch, m.Append(nil)) }
+	add(spec.Control{Event: spec.EventDeviceReady, Value: 1})
+	for i := range c.ports {
+		add(spec.Control{Port: uint32(i), Event: spec.EventPortReady, Value: 1})
+		add(spec.Control{Port: uint32(i), Event: spec.EventPortOpen, Value: 1})
+	}
+	c.ctrlTx.sendMessages(batch)
+}
+
+// Port answers the port of that name (virtio/console.PortNames), or nil.
 func (c *Console) Port(name string) *Port {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range c.ports {
-		if p.name == name {
-			return p
-		}
+	if i := slices.Index(spec.PortNames[:], name); i >= 0 {
+		return c.ports[i]
 	}
 	return nil
 }
@@ -165,20 +164,14 @@ func (c *Console) serve() {
 }
 
 func (c *Console) service() error {
-	for {
-		msgs, err := c.ctrlRx.takeControl()
-		if err != nil {
-			return err
-		}
-		if len(msgs) == 0 {
-			break
-		}
-		for _, m := range msgs {
-			c.handle(m)
-		}
-	}
-	if _, _, err := c.ctrlTx.reclaim(); err != nil {
+	msgs, err := c.ctrlRx.takeControl()
+	if err != nil {
 		return err
+	}
+	for _, m := range msgs {
+		if m.Event == spec.EventPortName && (m.Port >= spec.NumPorts || m.Name != spec.PortNames[m.Port]) {
+			return fmt.Errorf("port %d is called %q: monitor and kernel are of different builds", m.Port, m.Name)
+		}
 	}
 	for _, p := range c.ports {
 		if err := p.service(); err != nil {
@@ -188,47 +181,11 @@ func (c *Console) service() error {
 	return nil
 }
 
-func (c *Console) handle(m spec.Control) {
-	if m.Port >= uint32(len(c.ports)) {
-		return
-	}
-	p := c.ports[m.Port]
-	switch m.Event {
-	case spec.EventPortAdd:
-		c.control(spec.Control{Port: m.Port, Event: spec.EventPortReady, Value: 1})
-	case spec.EventPortName:
-		c.mu.Lock()
-		p.name = m.Name
-		c.mu.Unlock()
-	case spec.EventPortOpen:
-		c.mu.Lock()
-		first := !p.known && m.Value == 1
-		if first {
-			p.known = true
-			c.open++
-			c.ready.Broadcast()
-		}
-		c.mu.Unlock()
-		if first {
-			c.control(spec.Control{Port: m.Port, Event: spec.EventPortOpen, Value: 1})
-		}
-	}
-}
-
-// control sends a message to the device. Only New and the service goroutine send, a few
-// messages a port, so a full queue means that the device has stopped taking them.
-func (c *Console) control(m spec.Control) {
-	if n := c.ctrlTx.send(m.Append(nil), true); n == 0 {
-		c.stop(fmt.Errorf("%w: control queue is full", ErrGone))
-	}
-}
-
 func (c *Console) stop(err error) {
 	c.mu.Lock()
 	if c.err == nil {
 		c.err = err
 	}
-	c.ready.Broadcast()
 	c.mu.Unlock()
 	for _, p := range c.ports {
 		p.hangUp()

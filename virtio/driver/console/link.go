@@ -31,14 +31,11 @@ type link struct {
 // span is the unread part of a filled buffer.
 type span struct{ buffer, from, to int }
 
-func (c *Console) newLink(index, buffers int, rx, eventIdx bool) (*link, error) {
+// newLink makes queue index of buffers descriptors, as many as it has buffers. The buffers of
+// a receive queue are published; those of the control queues want no interrupts, because
+// nobody waits for what they carry.
+func (c *Console) newLink(index, buffers int, eventIdx bool) (*link, error) {
 	size := uint16(buffers)
-	for size > c.guest.QueueMax(index) {
-		size /= 2
-	}
-	if size < 2 {
-		size = 2 // an offer of less is refused by the device below
-	}
 	ring, ringGPA, err := c.env.Alloc((queue.RegionBytes(size) + 4095) &^ 4095)
 	if err != nil {
 		return nil, err
@@ -47,17 +44,24 @@ func (c *Console) newLink(index, buffers int, rx, eventIdx bool) (*link, error) 
 	if l.q, err = queue.NewDriver(ring, ringGPA, size, eventIdx); err != nil {
 		return nil, err
 	}
-	if l.data, l.gpa, err = c.env.Alloc(int(size) * bufferSize); err != nil {
+	if l.data, l.gpa, err = c.env.Alloc(buffers * bufferSize); err != nil {
 		return nil, err
 	}
-	for i := range int(size) {
+	for i := range buffers {
 		l.idle = append(l.idle, i)
 	}
-	if !rx {
+	if l.receives() {
+		l.fillLocked() // nobody else knows the link yet
+	}
+	if !l.receives() || index == spec.QueueControlRx {
 		l.q.DisableInterrupts()
 	}
-	return l, c.guest.SetQueue(index, size, l.q.DescAddr(), l.q.AvailAddr(), l.q.UsedAddr())
+	c.guest.SetQueue(index, size, l.q.DescAddr(), l.q.AvailAddr(), l.q.UsedAddr())
+	return l, nil
 }
+
+// receives says that the queue carries bytes to the guest.
+func (l *link) receives() bool { return l.index%2 == 0 }
 
 func (l *link) bytes(buffer int) []byte {
 	return l.data[buffer*bufferSize : (buffer+1)*bufferSize]
@@ -72,16 +76,7 @@ func (l *link) addLocked(buffer, n int, writable bool) {
 	l.buffer[head] = buffer
 }
 
-// fill offers all idle buffers of a receive queue to the device.
-func (l *link) fill() (notify bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.index%2 != 0 {
-		return false
-	}
-	return l.fillLocked()
-}
-
+// fillLocked offers all idle buffers of a receive queue to the device.
 func (l *link) fillLocked() (notify bool) {
 	for _, b := range l.idle {
 		l.addLocked(b, bufferSize, true)
@@ -90,25 +85,28 @@ func (l *link) fillLocked() (notify bool) {
 	return l.q.Publish()
 }
 
-// collectLocked moves what the device has filled to l.filled.
+// collectLocked moves what the device has filled to l.filled and asks for an interrupt at
+// the next buffer.
 func (l *link) collectLocked() error {
 	for {
-		head, n, ok, err := l.q.Used()
-		if err != nil {
+		if err := l.gatherLocked(); err != nil || !l.q.EnableInterrupts() {
 			return err
 		}
-		if ok {
-			b := l.buffer[head]
-			if n == 0 {
-				l.idle = append(l.idle, b)
-				continue
-			}
-			l.filled = append(l.filled, span{b, 0, int(n)})
+	}
+}
+
+func (l *link) gatherLocked() error {
+	for {
+		head, n, ok, err := l.q.Used()
+		if !ok || err != nil {
+			return err
+		}
+		b := l.buffer[head]
+		if n == 0 {
+			l.idle = append(l.idle, b)
 			continue
 		}
-		if !l.q.EnableInterrupts() {
-			return nil
-		}
+		l.filled = append(l.filled, span{b, 0, int(n)})
 	}
 }
 
@@ -129,7 +127,7 @@ func (l *link) takeLocked(p []byte) (n int, notify bool) {
 // takeControl answers the control messages received.
 func (l *link) takeControl() ([]spec.Control, error) {
 	l.mu.Lock()
-	if err := l.collectLocked(); err != nil {
+	if err := l.gatherLocked(); err != nil {
 		l.mu.Unlock()
 		return nil, err
 	}
@@ -150,11 +148,11 @@ func (l *link) takeControl() ([]spec.Control, error) {
 }
 
 // send puts as much of p as fits into transmit buffers and answers how much. Bytes go out
-// at once when the device has none of this queue's, or when whole (a message of its own,
-// at most bufferSize bytes); otherwise with the batch that follows what it has.
-func (l *link) send(p []byte, whole bool) int {
+// at once when the device has none of this queue's; otherwise with the batch that follows
+// what it has.
+func (l *link) send(p []byte) int {
 	l.mu.Lock()
-	n := l.sendLocked(p, whole)
+	n := l.sendLocked(p)
 	notify := l.q.Publish()
 	l.mu.Unlock()
 	if notify {
@@ -163,8 +161,9 @@ func (l *link) send(p []byte, whole bool) int {
 	return n
 }
 
-func (l *link) sendLocked(p []byte, whole bool) int {
-	l.reclaimLocked()
+func (l *link) sendLocked(p []byte) int {
+	// A broken ring is reported by the service goroutine.
+	_ = l.reclaimLocked()
 	n := 0
 	for n < len(p) {
 		if l.open < 0 {
@@ -175,19 +174,39 @@ func (l *link) sendLocked(p []byte, whole bool) int {
 					return n
 				}
 			}
-			last := len(l.idle) - 1
-			l.open, l.openLen = l.idle[last], 0
-			l.idle = l.idle[:last]
+			l.openLocked()
 		}
 		k := copy(l.bytes(l.open)[l.openLen:], p[n:])
 		n += k
 		l.openLen += k
-		if l.openLen == bufferSize || whole {
+		if l.openLen == bufferSize {
 			l.closeOpenLocked()
 		}
 	}
 	l.settleLocked()
 	return n
+}
+
+// sendMessages sends each message in a buffer of its own, all with one notification. There
+// are enough idle buffers, and each is large enough.
+func (l *link) sendMessages(messages [][]byte) {
+	l.mu.Lock()
+	for _, m := range messages {
+		l.openLocked()
+		l.openLen = copy(l.bytes(l.open), m)
+		l.closeOpenLocked()
+	}
+	notify := l.q.Publish()
+	l.mu.Unlock()
+	if notify {
+		l.c.guest.Notify(l.index)
+	}
+}
+
+func (l *link) openLocked() {
+	last := len(l.idle) - 1
+	l.open, l.openLen = l.idle[last], 0
+	l.idle = l.idle[:last]
 }
 
 func (l *link) closeOpenLocked() {

@@ -9,10 +9,8 @@ import (
 type Port struct {
 	c     *Console
 	index int
-	name  string // guarded by c.mu
-	known bool   // the host has opened it; guarded by c.mu
-	rx,
-	tx *link
+	rx    *link // nil for a port that only sends
+	tx    *link
 
 	mu         sync.Mutex
 	changed    sync.Cond // something to read, room to write, drained, or gone
@@ -24,6 +22,9 @@ type Port struct {
 // TryRead copies what has arrived to p and answers 0 when nothing has.
 func (p *Port) TryRead(b []byte) int {
 	l := p.rx
+	if l == nil {
+		return 0
+	}
 	l.mu.Lock()
 	// The service goroutine also collects; doing it here saves the wait for it. A broken
 	// ring is its to report.
@@ -37,10 +38,13 @@ func (p *Port) TryRead(b []byte) int {
 }
 
 // TryWrite takes as much of b as there is room for and answers how much.
-func (p *Port) TryWrite(b []byte) int { return p.tx.send(b, false) }
+func (p *Port) TryWrite(b []byte) int { return p.tx.send(b) }
 
 // Readable reports whether TryRead would answer something.
 func (p *Port) Readable() bool {
+	if p.rx == nil {
+		return false
+	}
 	p.rx.mu.Lock()
 	defer p.rx.mu.Unlock()
 	_ = p.rx.collectLocked()
@@ -134,12 +138,15 @@ func (p *Port) Drain() error {
 // service runs on the driver's goroutine after an interrupt. It takes mu before waking
 // anyone, so that a caller between its look and its Wait cannot miss it.
 func (p *Port) service() error {
-	p.rx.mu.Lock()
-	err := p.rx.collectLocked()
-	readable := len(p.rx.filled) > 0
-	p.rx.mu.Unlock()
-	if err != nil {
-		return err
+	readable := false
+	if l := p.rx; l != nil {
+		l.mu.Lock()
+		err := l.collectLocked()
+		readable = len(l.filled) > 0
+		l.mu.Unlock()
+		if err != nil {
+			return err
+		}
 	}
 	writable, _, err := p.tx.reclaim()
 	if err != nil {
