@@ -33,3 +33,9 @@ func statBytes(s vfs.Stat) []byte {
 	st.Atim, st.Mtim, st.Ctim = s.Atime, s.Mtime, s.Ctime
 	return unsafe.Slice((*byte)(unsafe.Pointer(st)), unsafe.Sizeof(*st))
 }
+
+// Layout of struct epoll_event, whose data is not aligned on amd64: x/sys/unix calls its halves Fd and Pad.
+const (
+	epollEventSize  = int(unsafe.Sizeof(unix.EpollEvent{}))
+	epollDataOffset = int(unsafe.Offsetof(unix.EpollEvent{}.Fd))
+)

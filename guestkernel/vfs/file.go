@@ -140,7 +140,7 @@ type Description struct {
 	writer  bool         // counted among the inode's writers
 
 	closeMu sync.Mutex
-	onClose []func()
+	onClose map[any]func()
 }
 
 // NewDescription answers a description with one reference over file, counted as open on path's inode and mount. It is for files that are
@@ -193,11 +193,18 @@ func (d *Description) Unref() {
 	d.path.Mount.drop()
 }
 
-// OnClose has hook called when the description is closed: how epoll forgets files.
-func (d *Description) OnClose(hook func()) {
+// OnClose has hook called when the description is about to close: how epoll forgets files. A nil hook takes the one of key back.
+func (d *Description) OnClose(key any, hook func()) {
 	d.closeMu.Lock()
-	d.onClose = append(d.onClose, hook)
-	d.closeMu.Unlock()
+	defer d.closeMu.Unlock()
+	if hook == nil {
+		delete(d.onClose, key)
+		return
+	}
+	if d.onClose == nil {
+		d.onClose = make(map[any]func())
+	}
+	d.onClose[key] = hook
 }
 
 // Inode is the object that the description is open on.

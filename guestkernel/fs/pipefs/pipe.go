@@ -65,7 +65,7 @@ func (p *Pipe) read(dst vfs.Buffer) (int, error) {
 		}
 		return 0, wait.ErrWouldBlock
 	}
-	done, freed := 0, false
+	done, full, freed := 0, p.used == len(p.slots), false
 	var err error
 	for p.used > 0 && done < dst.Len() && err == nil {
 		s := p.at(0)
@@ -82,7 +82,7 @@ func (p *Pipe) read(dst vfs.Buffer) (int, error) {
 			break
 		}
 	}
-	if freed {
+	if full && freed {
 		p.queue.Notify(wait.Out | wait.WrNorm)
 	}
 	return done, err
@@ -99,13 +99,13 @@ func (p *Pipe) free() {
 
 // write moves data from src. Up to PipeBuf bytes go whole or not at all.
 func (p *Pipe) write(src vfs.Buffer, packets bool) (int, error) {
+	if src.Len() == 0 {
+		return 0, nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.readers == 0 {
 		return 0, unix.EPIPE
-	}
-	if src.Len() == 0 {
-		return 0, nil
 	}
 	done := 0
 	var err error
@@ -132,9 +132,8 @@ func (p *Pipe) write(src vfs.Buffer, packets bool) (int, error) {
 		p.used++
 		done += n
 	}
-	if done > 0 {
-		p.queue.Notify(wait.In | wait.RdNorm)
-	}
+	// Linux tells pollers of every write, of one that found no room too (poll_usage): edge-triggered epoll shows it.
+	p.queue.Notify(wait.In | wait.RdNorm)
 	return done, err
 }
 
@@ -215,14 +214,27 @@ func (p *Pipe) SetCapacity(c vfs.Caller, n uint32) (int, error) {
 // end is an open end of a pipe, or both ends of a fifo opened O_RDWR.
 type end struct {
 	vfs.StreamFile
-	p *Pipe
+	p     *Pipe
+	heeds wait.Mask // events that concern this end
 
 	waitFor *uint64 // fifo: the generation that has to change before the open is over
 	from    uint64
 }
 
+// newEnd answers an end with the access mode of flags.
+func newEnd(p *Pipe, flags uint32) *end {
+	e := &end{p: p, heeds: ^wait.Mask(0)}
+	switch flags & unix.O_ACCMODE {
+	case unix.O_RDONLY:
+		e.heeds &^= wait.Out | wait.WrNorm
+	case unix.O_WRONLY:
+		e.heeds &^= wait.In | wait.RdNorm
+	}
+	return e
+}
+
 // Register implements wait.Source.
-func (e *end) Register(w *wait.Entry, m wait.Mask) { e.p.queue.Register(w, m) }
+func (e *end) Register(w *wait.Entry, m wait.Mask) { e.p.queue.Register(w, m&e.heeds) }
 
 // Unregister implements wait.Source.
 func (e *end) Unregister(w *wait.Entry) { e.p.queue.Unregister(w) }
@@ -296,7 +308,7 @@ func (p *Pipe) open(d *vfs.Description) {
 func (p *Pipe) OpenNamed(d *vfs.Description) (vfs.File, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := &end{p: p}
+	e := newEnd(p, d.Flags())
 	switch {
 	case d.Readable() && d.Writable():
 	case d.Readable():
@@ -353,10 +365,10 @@ func (fs *FS) Pipe(c vfs.Caller, flags uint32) (r, w *vfs.Description, err error
 	ino := fs.last.Add(1)
 	i.Init(fs.mount.Superblock().Dev, ino, unix.S_IFIFO|0o600, c.Creds().FSUID, c.Creds().FSGID)
 	path := fs.mount.Anonymous(fmt.Sprintf("pipe:[%d]", ino), i)
-	if r, err = vfs.NewDescription(path, unix.O_RDONLY|flags, &end{p: p}); err != nil {
+	if r, err = vfs.NewDescription(path, unix.O_RDONLY|flags, newEnd(p, unix.O_RDONLY)); err != nil {
 		return nil, nil, err
 	}
-	if w, err = vfs.NewDescription(path, unix.O_WRONLY|flags, &end{p: p}); err != nil {
+	if w, err = vfs.NewDescription(path, unix.O_WRONLY|flags, newEnd(p, unix.O_WRONLY)); err != nil {
 		r.Unref()
 		return nil, nil, err
 	}
