@@ -264,3 +264,12 @@ func (r *Ring) Offer(heads ...uint16) {
 	}
 	r.AvailIdx.Set(idx)
 }
+
+// Set writes an entry as a device would, or as it would lie.
+func (u UsedElem) Set(id, length uint32) {
+	for h, v := range map[Handle32]uint32{u.ID: id, u.Len: length} {
+		b, err := h.m.Bytes(h.gpa, 4)
+		must(err)
+		binary.LittleEndian.PutUint32(b, v)
+	}
+}
