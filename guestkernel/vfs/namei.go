@@ -74,11 +74,8 @@ func enter(c Caller, at At, path string, directory bool, make func(dir *Dentry, 
 	if w.at.Mount.ReadOnly() {
 		return unix.EROFS
 	}
-	i, err := make(dir, w.at.Mount, l.name)
-	if err == nil {
-		dir.attach(l.name, i)
-	}
-	return err
+	_, err = make(dir, w.at.Mount, l.name)
+	return err // the dentry comes with the first lookup
 }
 
 // MakeEntry makes an entry with an operation that only some filesystems have; path must not exist.

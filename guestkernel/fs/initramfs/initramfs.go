@@ -48,6 +48,8 @@ type unpacker struct {
 	entries int
 	budget  int
 	links   map[linkKey]string // first name of each file with several
+	dirName string             // without the slash at its end
+	dir     vfs.Path           // the directory of that name, or nothing
 }
 
 type linkKey struct{ ino, major, minor uint32 }
@@ -167,7 +169,7 @@ func (u *unpacker) entry(h header, name string, body []byte) error {
 		if kind != unix.S_IFDIR {
 			return unix.EISDIR
 		}
-		u.attributes(h, name)
+		attributes(h, u.c.FS().Root().Inode())
 		return nil
 	}
 	if kind != unix.S_IFDIR && h.nlink > 1 {
@@ -187,37 +189,55 @@ func (u *unpacker) entry(h header, name string, body []byte) error {
 			err = u.make(h, name, body)
 		}
 	case unix.EEXIST:
-		if err = u.makeRoom(kind, name); err == nil {
-			if err = u.make(h, name, body); err == unix.EEXIST && kind == unix.S_IFDIR {
-				err = nil
-			}
+		var old vfs.Inode
+		if old, err = u.makeRoom(kind, name); old != nil {
+			attributes(h, old)
+		} else if err == nil {
+			err = u.make(h, name, body)
 		}
-	}
-	if err == nil {
-		u.attributes(h, name)
 	}
 	return err
 }
 
+// at answers where name is to be looked up: archives come directory by directory, so the last directory is remembered.
+func (u *unpacker) at(name string) (vfs.At, string, error) {
+	i := strings.LastIndexByte(name, '/')
+	if dir := name[:i]; dir != u.dirName || u.dir.Dentry == nil {
+		p, err := vfs.Lookup(u.c, vfs.AtCwd(u.c), dir+"/", vfs.Follow|vfs.WantDirectory)
+		if err != nil {
+			return vfs.At{}, "", err
+		}
+		u.dir, u.dirName = p, dir
+	}
+	return vfs.AtPath(u.dir), name[i+1:], nil
+}
+
 // make makes the entry itself.
 func (u *unpacker) make(h header, name string, body []byte) error {
-	at := vfs.AtCwd(u.c)
-	switch h.mode & unix.S_IFMT {
-	case unix.S_IFDIR:
-		return vfs.Mkdir(u.c, at, name, h.mode)
-	case unix.S_IFLNK:
-		return vfs.Symlink(u.c, string(body), at, name)
-	case unix.S_IFREG:
-		return vfs.MakeEntry(u.c, at, name, func(dir vfs.Inode, last string) (vfs.Inode, error) {
+	at, last, err := u.at(name)
+	if err != nil {
+		return err
+	}
+	return vfs.MakeEntry(u.c, at, last, func(dir vfs.Inode, last string) (i vfs.Inode, err error) {
+		switch h.mode & unix.S_IFMT {
+		case unix.S_IFLNK:
+			i, err = dir.Symlink(u.c, last, string(body))
+		case unix.S_IFREG:
 			b, ok := dir.(backer)
 			if !ok {
 				return nil, unix.EOPNOTSUPP
 			}
-			return b.CreateBacked(u.c, last, h.mode, body)
-		})
-	default:
-		return vfs.Mknod(u.c, at, name, h.mode, unix.Mkdev(h.rmajor, h.rminor))
-	}
+			i, err = b.CreateBacked(u.c, last, h.mode, body)
+		case unix.S_IFDIR, unix.S_IFCHR, unix.S_IFBLK, unix.S_IFIFO, unix.S_IFSOCK:
+			i, err = dir.Create(u.c, last, h.mode&(unix.S_IFMT|0o7777), unix.Mkdev(h.rmajor, h.rminor))
+		default:
+			return nil, unix.EINVAL
+		}
+		if err == nil {
+			attributes(h, i)
+		}
+		return i, err
+	})
 }
 
 // parents makes the directories that lead to name: Linux leaves such entries out without a word.
@@ -232,19 +252,20 @@ func (u *unpacker) parents(name string) error {
 	return nil
 }
 
-// makeRoom takes away what a later archive replaces.
-func (u *unpacker) makeRoom(kind uint32, name string) error {
+// makeRoom takes away what a later archive replaces. A directory stays for a directory: it is answered.
+func (u *unpacker) makeRoom(kind uint32, name string) (vfs.Inode, error) {
+	u.dir = vfs.Path{}
 	p, err := vfs.Lookup(u.c, vfs.AtCwd(u.c), name, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if p.Inode().Attributes().IsDir() {
 		if kind == unix.S_IFDIR {
-			return nil
+			return p.Inode(), nil
 		}
-		return vfs.Rmdir(u.c, vfs.AtCwd(u.c), name)
+		return nil, vfs.Rmdir(u.c, vfs.AtCwd(u.c), name)
 	}
-	return vfs.Unlink(u.c, vfs.AtCwd(u.c), name)
+	return nil, vfs.Unlink(u.c, vfs.AtCwd(u.c), name)
 }
 
 // link makes a further name of a file. Its data may come with any of the names.
@@ -260,7 +281,7 @@ func (u *unpacker) link(h header, first, name string, body []byte) error {
 			err = vfs.Link(u.c, old, vfs.AtCwd(u.c), name)
 		}
 	case unix.EEXIST:
-		if err = u.makeRoom(0, name); err == nil {
+		if _, err = u.makeRoom(0, name); err == nil {
 			err = vfs.Link(u.c, old, vfs.AtCwd(u.c), name)
 		}
 	}
@@ -275,21 +296,17 @@ func (u *unpacker) link(h header, first, name string, body []byte) error {
 	if _, err := d.Write(u.c, vfs.Bytes(body)); err != nil {
 		return err
 	}
-	u.attributes(h, name)
+	attributes(h, old.Inode())
 	return nil
 }
 
 // attributes sets what making the entry did not.
-func (u *unpacker) attributes(h header, name string) {
-	p, err := vfs.Lookup(u.c, vfs.AtCwd(u.c), name, 0)
-	if err != nil {
-		return
-	}
-	a := p.Inode().Attributes()
+func attributes(h header, i vfs.Inode) {
 	perm := h.mode
 	if h.mode&unix.S_IFMT == unix.S_IFLNK {
 		perm = 0o777
 	}
+	a := i.Attributes()
 	a.SetOwner(perm, h.uid, h.gid)
 	t := unix.Timespec{Sec: int64(h.mtime)}
 	a.SetTimes(t, t)
