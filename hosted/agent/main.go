@@ -119,7 +119,7 @@ func machineInfo() wire.Info {
 	if err := unix.Uname(&uts); err == nil {
 		info.Kernel = unix.ByteSliceToString(uts.Release[:])
 	}
-	if err := tryKVM(); err != nil {
+	if err := holdKVM(); err != nil {
 		info.KVM = err.Error()
 	}
 	return info
@@ -131,25 +131,6 @@ func uptimeMS() int64 {
 		return 0
 	}
 	return ts.Nano() / 1e6
-}
-
-// tryKVM makes a virtual machine and drops it again.
-func tryKVM() error {
-	const getAPIVersion, createVM = 0xae00, 0xae01
-	fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open /dev/kvm: %w", err)
-	}
-	defer unix.Close(fd)
-	version, err := unix.IoctlRetInt(fd, getAPIVersion)
-	if err != nil || version != 12 {
-		return fmt.Errorf("KVM_GET_API_VERSION answered %d, %v; want 12", version, err)
-	}
-	vm, err := unix.IoctlRetInt(fd, createVM)
-	if err != nil {
-		return fmt.Errorf("KVM_CREATE_VM: %w", err)
-	}
-	return unix.Close(vm)
 }
 
 // openPort waits for the virtio-serial port of that name. Its device is made by the kernel, which may still be probing.
