@@ -120,11 +120,16 @@ func serveFlush(me int) {
 // shootdown removes translations on every CPU that may hold them. userRoot 0: kernel addresses;
 // else only CPUs that have this root loaded matter. Lock held.
 func shootdown(r tlbRequest, userRoot uint64) {
+	me := thisCPU()
 	if tlbBroadcast && r.dropRoot == 0 {
-		flushRange(r.va, r.size)
+		switch {
+		case userRoot == 0 || loadedElsewhere(userRoot, me):
+			flushRange(r.va, r.size)
+		case loadedRoot() == userRoot:
+			flushUser(r.va, r.size) // a broadcast costs much more where the CPUs are emulated
+		}
 		return
 	}
-	me := thisCPU()
 	k.request = r
 	var asked uint64
 	for others := k.online &^ (1 << me); others != 0; others &= others - 1 {
@@ -152,6 +157,17 @@ func shootdown(r tlbRequest, userRoot uint64) {
 			pause()
 		}
 	}
+}
+
+// loadedElsewhere says whether another CPU than me has a user root loaded, and so may hold
+// translations of it.
+func loadedElsewhere(root uint64, me int) bool {
+	for others := k.online &^ (1 << me); others != 0; others &= others - 1 {
+		if rootOf(lowestBit(others)) == root {
+			return true
+		}
+	}
+	return false
 }
 
 func lowestBit(set uint64) (i int) {

@@ -45,6 +45,9 @@ func FlushRange(va, size uint64) {
 	writeCR3(readCR3()) // nothing that is ever flushed is mapped global
 }
 
+// FlushUser removes user translations of [va, va+size) from this CPU's TLB only.
+func FlushUser(va, size uint64) { FlushRange(va, size) }
+
 // TableBarrier makes new page-table entries visible to the table walker: amd64 needs nothing.
 func TableBarrier() {}
 

@@ -219,6 +219,32 @@ done:
 	ISB	$15
 	RET
 
+// func invalidateLocal(first, n uint64)
+// The same on this CPU only.
+TEXT ·invalidateLocal(SB), NOSPLIT|NOFRAME, $0-16
+	MOVD	first+0(FP), R0
+	MOVD	n+8(FP), R1
+	DSB	$6 // NSHST
+loop:
+	CBZ	R1, done
+	TLBI	VAAE1, R0
+	ADD	$1, R0
+	SUB	$1, R1
+	B	loop
+done:
+	DSB	$7
+	ISB	$15
+	RET
+
+// func invalidateUser()
+// Every non-global translation of this CPU.
+TEXT ·invalidateUser(SB), NOSPLIT|NOFRAME, $0-0
+	DSB	$6
+	TLBI	ASIDE1, ZR
+	DSB	$7
+	ISB	$15
+	RET
+
 // func invalidateAll()
 // Every translation on every CPU.
 TEXT ·invalidateAll(SB), NOSPLIT|NOFRAME, $0-0

@@ -44,6 +44,18 @@ func FlushRange(va, size uint64) {
 	invalidateAll()
 }
 
+// FlushUser removes user translations of [va, va+size) from this CPU's TLB only. That is enough when no other
+// CPU has the root loaded: user translations do not survive a change of root.
+func FlushUser(va, size uint64) {
+	const few = 64
+	if size <= few*pageSize {
+		first := va / pageSize
+		invalidateLocal(first, (va+size+pageSize-1)/pageSize-first)
+		return
+	}
+	invalidateUser()
+}
+
 // TableBarrier makes new page-table entries visible to the table walkers.
 func TableBarrier() { syncTables() }
 
