@@ -93,12 +93,7 @@ func dispatch(i int32, t *context, nr uint64, me int) int64 {
 	case unix.SYS_NANOSLEEP:
 		return sysNanosleep(i, t.Arg(0))
 	case unix.SYS_SCHED_YIELD:
-		if k.sched.queue.head != none {
-			t.SetResult(0)
-			k.sched.requeue(i, false)
-			return noReturn
-		}
-		return 0
+		return sysYield(i)
 	case unix.SYS_CLONE:
 		return sysClone(i, t, me)
 	case unix.SYS_EXIT:
@@ -157,13 +152,17 @@ func dispatch(i int32, t *context, nr uint64, me int) int64 {
 
 // futex(2): what the runtime uses of it.
 const (
-	futexWait    = 0
-	futexWake    = 1
-	futexOpMask  = 127 // FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME apart
-	cloneSetTLS  = 0x80000
-	cloneThread  = 0x10000
-	maxSleep     = int64(1) << 60 // ns; longer is forever
-	shortestWait = 50_000         // ns, Linux's default timer slack for a sleep
+	futexWait   = 0
+	futexWake   = 1
+	futexOpMask = 127 // FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME apart
+	cloneSetTLS = 0x80000
+	cloneThread = 0x10000
+	maxSleep    = int64(1) << 60 // ns; longer is forever
+	// Only runtime.usleep comes here: waits of a few microseconds between two looks at a lock
+	// or a run queue, which a yield serves as well, and sysmon, which starts at 20 us and for which a
+	// millisecond is early enough. Every armed timer costs three exits to the monitor's host.
+	yieldBelow   = 20_000    // ns
+	shortestWait = 1_000_000 // ns
 )
 
 func sysFutex(i int32, addr, op, val, timeout uint64, me int) int64 {
@@ -215,8 +214,20 @@ func sysNanosleep(i int32, addr uint64) int64 {
 	if !ok {
 		return -int64(unix.EFAULT)
 	}
+	if ns < yieldBelow {
+		return sysYield(i)
+	}
 	k.sched.threads[i].ctx.SetResult(0)
 	k.sched.sleep(i, waitTime, 0, nanotime()+max(ns, shortestWait))
+	return noReturn
+}
+
+func sysYield(i int32) int64 {
+	if k.sched.queue.head == none {
+		return 0
+	}
+	k.sched.threads[i].ctx.SetResult(0)
+	k.sched.requeue(i, false)
 	return noReturn
 }
 

@@ -1,9 +1,9 @@
 package selftest
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
@@ -122,23 +122,31 @@ func maps() (string, error) {
 
 type node struct {
 	left, right *node
-	sum         [32]byte
+	sum         [16]byte
+}
+
+// digest is a hash without package crypto, whose random generator would add 32 MiB of .bss.
+func digest(b []byte) (sum [16]byte) {
+	h := fnv.New128a()
+	h.Write(b)
+	h.Sum(sum[:0])
+	return sum
 }
 
 func tree(depth int) *node {
 	if depth == 0 {
-		return &node{sum: sha256.Sum256(nil)}
+		return &node{sum: digest(nil)}
 	}
 	n := &node{left: tree(depth - 1), right: tree(depth - 1)}
-	n.sum = sha256.Sum256(append(n.left.sum[:], n.right.sum[:]...))
+	n.sum = digest(append(n.left.sum[:], n.right.sum[:]...))
 	return n
 }
 
 func (n *node) check() bool {
 	if n.left == nil {
-		return n.sum == sha256.Sum256(nil)
+		return n.sum == digest(nil)
 	}
-	return n.left.check() && n.right.check() && n.sum == sha256.Sum256(append(n.left.sum[:], n.right.sum[:]...))
+	return n.left.check() && n.right.check() && n.sum == digest(append(n.left.sum[:], n.right.sum[:]...))
 }
 
 // collection: trees survive garbage collection, garbage does not.
