@@ -78,7 +78,7 @@ func (p *keyboard) expect(t *testing.T, want string) {
 // TestShellOnTerminal types at an interactive shell: echo, erasing, interrupting, stopping and resuming jobs, the window size and the end of input.
 func TestShellOnTerminal(t *testing.T) {
 	files := map[string][]byte{"bin/busybox": busybox(t)}
-	for _, a := range strings.Fields("sh sleep cat stty tty test") {
+	for _, a := range strings.Fields("sh sleep cat stty tty test vi") {
 		files["bin/"+a] = []byte("-> /bin/busybox")
 	}
 	g := newGuest(t, nil)
@@ -141,6 +141,15 @@ func TestShellOnTerminal(t *testing.T) {
 	port.typed("sleep 0.2; jobs; kill %1; kill -CONT %1; sleep 0.2; jobs\r") // the background cat was stopped when it read
 	port.expect(t, "Stopped")
 	port.expect(t, "Terminated")
+	port.expect(t, "> ")
+	port.typed("vi /x\r")
+	port.expect(t, "1/1 100%")
+	port.typed("ihello\x1b")
+	port.expect(t, "- /x")
+	port.typed(":wq\r") // not at once: keys that come with ESC are one
+	port.expect(t, "> ")
+	port.typed("cat /x\r")
+	port.expect(t, "\r\nhello\r\n")
 	port.expect(t, "> ")
 	port.typed("exit 7\r")
 	select {
