@@ -262,7 +262,7 @@ func (h *hostTable) Release() {
 type hostContext struct {
 	regs   task.Regs
 	vector []byte
-	table  *hostTable
+	table  atomic.Pointer[hostTable]
 	m      *hostMachine
 	kick   atomic.Bool
 	ret    int64
@@ -333,11 +333,11 @@ func (c *hostContext) SetVectorState(b []byte) bool {
 }
 func (c *hostContext) SetRoot(root uint64) {
 	h, _ := c.m.tables.Load(root)
-	c.table = h.(*hostTable)
+	c.table.Store(h.(*hostTable))
 }
 func (c *hostContext) Interrupt() {
 	c.kick.Store(true)
-	if h := c.table; h != nil && h.running.Load() {
+	if h := c.table.Load(); h != nil && h.running.Load() {
 		syscall.Kill(h.pid, syscall.SIGUSR1)
 	}
 }
@@ -364,7 +364,8 @@ func (m *hostMachine) Run(ctx task.Context) (ev task.Event) {
 	if c.kick.Swap(false) {
 		return task.Event{Kind: task.EventInterrupt}
 	}
-	c.table.do(func() { ev = c.table.run(c) })
+	h := c.table.Load()
+	h.do(func() { ev = h.run(c) })
 	return ev
 }
 

@@ -55,6 +55,10 @@ func (p *countedPort) TryWrite(b []byte) int {
 	return n
 }
 
+// taskShare is how many bytes of memory there have to be for each task that may exist: as on Linux, where threads-max
+// lets kernel stacks take an eighth of memory.
+const taskShare = 128 << 10
+
 // system is the running kernel.
 type system struct {
 	console             *driver.Console
@@ -101,6 +105,8 @@ func (s *system) run() error {
 	if err != nil {
 		return err
 	}
+	ram := nucleus.FrameStats().TotalFrames * mm.PageSize
+	memory.LimitMaps(ram / 16)
 	hwcap, hwcap2 := hardwareCaps()
 	s.table = syscalls.NewTable(task.SyscallNumbers)
 	syscalls.MemoryTotals = func() (total, free uint64) {
@@ -109,7 +115,7 @@ func (s *system) run() error {
 	}
 	s.tasks = task.New(task.Config{
 		Machine: hardware{frames{nucleus.OwnerUser}}, Memory: memory, Syscalls: s.table, Random: rand.Uint64,
-		Auxv: loader.Hardware{HWCAP: hwcap, HWCAP2: hwcap2}, Trace: s.tracer(),
+		Auxv: loader.Hardware{HWCAP: hwcap, HWCAP2: hwcap2}, Trace: s.tracer(), MaxTasks: int(ram / taskShare),
 	})
 	err = MountSystem(s.ns, s.root, System{
 		Tasks: s.tasks, Terminals: s.sessions, CPUs: int(nucleus.BootInfo().CPUs), CommandLine: nucleus.CommandLine(),

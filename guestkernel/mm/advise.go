@@ -44,6 +44,9 @@ func (s *Space) Advise(addr, length uint64, advice int) error {
 			if v == nil {
 				return unix.ENOMEM
 			}
+			if access&^v.Prot.effective() != 0 {
+				return unix.EFAULT
+			}
 			if _, f := s.faultLocked(v, va, access); f != nil {
 				return unix.EFAULT
 			}
@@ -104,7 +107,8 @@ func (s *Space) Lock(addr, length uint64, on bool) error {
 	return nil
 }
 
-// Resident reports for each page of a range whether it is in memory (mincore(2)). Errors: EINVAL, ENOMEM.
+// Resident reports for each page of a range whether it is in memory (mincore(2)). The answer is a byte a page: callers
+// bound length. Errors: EINVAL, ENOMEM.
 func (s *Space) Resident(addr, length uint64) ([]byte, error) {
 	if length > UserTop {
 		return nil, unix.ENOMEM
@@ -138,6 +142,9 @@ func (s *Space) Covered(addr, length uint64) bool {
 func (s *Space) populateLocked(start, end uint64) {
 	for i := s.vmas.at(start); i < len(s.vmas) && s.vmas[i].Start < end; i++ {
 		v := s.vmas[i]
+		if v.Prot == 0 {
+			continue
+		}
 		access := Read
 		if v.Prot&Write != 0 && v.Flags&VMAShared == 0 {
 			access = Write

@@ -95,6 +95,9 @@ func (s *Space) faultLocked(v *VMA, va uint64, access Prot) (pte, *Fault) {
 		s.table.Flush(va, va+PageSize)
 		return e, nil
 	}
+	if s.mem.mapsFull(1) && s.pages.chunkOf(va) == nil {
+		return 0, s.outOfMemory(va)
+	}
 	private, wasMapped := v.Flags&VMAShared == 0, e&pteMapped != 0
 	var stale pte // entry replaced by a copy: its frame is dropped after the flush
 	switch {

@@ -321,3 +321,26 @@ func TestRemap(t *testing.T) {
 	s.Release()
 	drained(t, h, m)
 }
+
+func TestSparseTouchesAreBounded(t *testing.T) {
+	h, m, s := testSpace(t)
+	m.LimitMaps(10 * chunkBytes)
+	a := mustMap(t, s, Request{Len: 1 << 40, Prot: Read | Write})
+	var f *Fault
+	n := 0
+	for ; n < 100 && f == nil; n++ {
+		_, f = s.access(t, a+uint64(n)<<30, Read)
+	}
+	if n != 11 || f == nil || f.Signal != unix.SIGKILL {
+		t.Errorf("killed after %d touches: %v", n, f)
+	}
+	if _, err := s.Fork(); err != unix.ENOMEM {
+		t.Errorf("fork of a space that fills the limit: %v", err)
+	}
+	s.check(t)
+	s.Release()
+	if n := m.chunks.Load(); n != 0 {
+		t.Errorf("%d chunks counted after the end", n)
+	}
+	drained(t, h, m)
+}

@@ -1,5 +1,7 @@
 package mm
 
+import "sync/atomic"
+
 // pte is one entry of the page map: the frame's GPA and flags in the low 12 bits. Zero means
 // that the page has not been touched.
 type pte uint64
@@ -21,6 +23,7 @@ func (e pte) phys() uint64 { return uint64(e) &^ pageMask }
 const (
 	chunkShift = 21
 	chunkPages = 1 << (chunkShift - PageShift)
+	chunkBytes = chunkPages*8 + 64 // with its place in the map
 )
 
 type chunk struct {
@@ -32,6 +35,7 @@ type chunk struct {
 type pageMap struct {
 	chunks   map[uint64]*chunk // by address >> chunkShift
 	resident int               // present entries
+	count    *atomic.Int64     // chunks of all spaces
 
 	lastKey uint64 // one-entry cache in front of chunks
 	last    *chunk
@@ -69,6 +73,7 @@ func (m *pageMap) set(va uint64, e pte) {
 		c = new(chunk)
 		key := va >> chunkShift
 		m.chunks[key] = c
+		m.count.Add(1)
 		m.lastKey, m.last = key, c
 	}
 	slot := &c.ptes[va>>PageShift%chunkPages]
@@ -81,6 +86,7 @@ func (m *pageMap) set(va uint64, e pte) {
 		m.resident--
 		if c.used == 0 {
 			delete(m.chunks, va>>chunkShift)
+			m.count.Add(-1)
 			m.last = nil
 		}
 	}

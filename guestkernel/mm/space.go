@@ -11,6 +11,19 @@ import (
 type Memory struct {
 	hw   Hardware
 	zero uint64 // the zero frame, mapped read-only wherever untouched anonymous memory is read
+
+	// Page maps are kernel memory that programs can ask for at will, by touching sparse addresses.
+	chunks    atomic.Int64 // in use by all spaces
+	maxChunks int64        // 0: no limit
+}
+
+// LimitMaps bounds the kernel memory that the page maps of all spaces may take, in bytes. A program that needs more is
+// killed as if memory had run out. Call before the first space exists.
+func (m *Memory) LimitMaps(bytes uint64) { m.maxChunks = int64(bytes / chunkBytes) }
+
+// mapsFull says whether n more chunks would be too many.
+func (m *Memory) mapsFull(n int) bool {
+	return m.maxChunks > 0 && m.chunks.Load()+int64(n) > m.maxChunks
 }
 
 // NewMemory takes one frame for the zero page. The error is ENOMEM.
@@ -85,7 +98,7 @@ func (m *Memory) NewSpace(random Random, stackLimit uint64) (*Space, error) {
 	gap := min(max(stackLimit, stackGap), UserTop/6*5) + stackRandPages*PageSize + stackGuard
 	s := &Space{
 		mem: m, table: table, stackLimit: stackLimit, addressLimit: ^uint64(0),
-		mmapBase: pageDown(UserTop - gap - (random()%mmapRandPages)*PageSize),
+		mmapBase: pageDown(UserTop - gap - (random()%mmapRandPages)*PageSize), pages: pageMap{count: &m.chunks},
 	}
 	s.users.Store(1)
 	return s, nil
@@ -121,6 +134,7 @@ func (s *Space) Release() {
 			}
 		}
 	}
+	s.mem.chunks.Add(-int64(len(s.pages.chunks)))
 	s.pages = pageMap{}
 	for _, v := range s.vmas {
 		if v.Object != nil {
@@ -142,7 +156,11 @@ func (s *Space) Fork() (*Space, error) {
 	defer s.unlock()
 	c := &Space{
 		mem: s.mem, table: table, mmapBase: s.mmapBase, brkStart: s.brkStart, brk: s.brk,
-		stackLimit: s.stackLimit, addressLimit: s.addressLimit, image: s.image,
+		stackLimit: s.stackLimit, addressLimit: s.addressLimit, image: s.image, pages: pageMap{count: &s.mem.chunks},
+	}
+	if s.mem.mapsFull(len(s.pages.chunks)) {
+		table.Release()
+		return nil, unix.ENOMEM
 	}
 	c.users.Store(1)
 	c.vmas = make(vmaSet, 0, len(s.vmas))

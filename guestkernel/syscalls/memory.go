@@ -115,9 +115,20 @@ func sysMsync(t *task.Task, a Args) (uint64, error) {
 }
 
 func sysMincore(t *task.Task, a Args) (uint64, error) {
-	vec, err := t.Space().Resident(a[0], a[1])
-	if err != nil {
-		return 0, err
+	const piece = 64 << 20 // bytes of address space looked at in one go
+	if a[0]%mm.PageSize != 0 {
+		return 0, unix.EINVAL
 	}
-	return 0, t.CopyOutUser(a[2], vec)
+	for addr, left, vec := a[0], a[1], a[2]; left > 0; {
+		n := min(left, piece)
+		pages, err := t.Space().Resident(addr, n)
+		if err != nil {
+			return 0, err
+		}
+		if err := t.CopyOutUser(vec, pages); err != nil {
+			return 0, err
+		}
+		addr, left, vec = addr+n, left-n, vec+uint64(len(pages))
+	}
+	return 0, nil
 }

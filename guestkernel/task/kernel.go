@@ -24,6 +24,8 @@ type Config struct {
 	Random   mm.Random // safe for concurrent use
 	// Auxv are the machine's AT_HWCAP and the like.
 	Auxv loader.Hardware
+	// MaxTasks bounds the number of tasks (threads-max); 0: no limit but the range of numbers.
+	MaxTasks int
 	// Trace, if set, is told about every system call after it was served.
 	Trace func(t *Task, nr uint64, args [6]uint64, ret uint64, err error)
 }
@@ -101,6 +103,9 @@ func (k *Kernel) SetDomainname(name string) {
 
 // allocPIDLocked finds a number that no task, group, process group or session uses.
 func (k *Kernel) allocPIDLocked() (int, error) {
+	if k.MaxTasks > 0 && int(k.live.Load()) >= k.MaxTasks {
+		return 0, unix.EAGAIN
+	}
 	for range maxPID {
 		k.lastPID++
 		if k.lastPID >= maxPID {
