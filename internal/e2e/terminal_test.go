@@ -97,7 +97,8 @@ func TestInteractiveShell(t *testing.T) {
 		c.send("until [ \"$(stty size)\" = '20 60' ]; do :; done; echo re'sized'\r")
 		c.expect("resized")
 		c.expect("# ")
-		c.send("echo sta'rted'; sleep 1000\r")
+		// The program says it itself: it is the foreground process group by then.
+		c.send("sh -c 'echo sta\"rted\"; exec sleep 1000'\r")
 		c.expect("started")
 		c.send("\x03")
 		c.expect("# ")
