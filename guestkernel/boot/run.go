@@ -115,7 +115,7 @@ func (s *system) run() error {
 	}
 	s.tasks = task.New(task.Config{
 		Machine: hardware{frames{nucleus.OwnerUser}}, Memory: memory, Syscalls: s.table, Random: rand.Uint64,
-		Auxv: loader.Hardware{HWCAP: hwcap, HWCAP2: hwcap2}, Trace: s.tracer(), MaxTasks: int(ram / taskShare),
+		Auxv: loader.Hardware{HWCAP: hwcap, HWCAP2: hwcap2}, Trace: s.tracer(), SessionEnded: s.sessions.LeaderExited, MaxTasks: int(ram / taskShare),
 	})
 	err = MountSystem(s.ns, s.root, System{
 		Tasks: s.tasks, Terminals: s.sessions, CPUs: int(nucleus.BootInfo().CPUs), CommandLine: nucleus.CommandLine(),

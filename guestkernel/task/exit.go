@@ -65,8 +65,12 @@ func (t *Task) leave() {
 		left &^= 1 << (sig - 1)
 		k.retargetLocked(g, sig)
 	}
+	endedSession := 0
 	switch {
 	case len(g.tasks) == 0:
+		if s := g.pgroup.session; s.leader == g {
+			endedSession = s.id
+		}
 		k.groupEndedLocked(g)
 	case len(g.tasks) == 1 && g.execing == g.tasks[0]:
 		close(g.execAlone)
@@ -74,6 +78,9 @@ func (t *Task) leave() {
 		k.stopCompleteLocked(g)
 	}
 	k.mu.Unlock()
+	if endedSession != 0 && k.SessionEnded != nil {
+		k.SessionEnded(endedSession)
+	}
 	t.ctx.Release()
 	k.live.Add(-1)
 	k.idle.Notify(wait.In)

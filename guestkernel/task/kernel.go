@@ -26,6 +26,8 @@ type Config struct {
 	Auxv loader.Hardware
 	// MaxTasks bounds the number of tasks (threads-max); 0: no limit but the range of numbers.
 	MaxTasks int
+	// SessionEnded, if set, is told that the leader of a session has ended: its terminal is free again. No lock is held.
+	SessionEnded func(sid int)
 	// Trace, if set, is told about every system call after it was served.
 	Trace func(t *Task, nr uint64, args [6]uint64, ret uint64, err error)
 }
