@@ -274,7 +274,7 @@ func TestInvalidateDropsPages(t *testing.T) {
 	s.access(t, base+PageSize, Read)
 	last := f.frames[2]
 	f.frames = f.frames[:2]
-	s.Invalidate(f, 2*PageSize, ^uint64(0)-2*PageSize)
+	s.Invalidate(f, 2*PageSize, ^uint64(0)-2*PageSize, true)
 	h.Unref(last)
 	s.check(t)
 	if _, flt := s.access(t, base, Read); flt != nil {

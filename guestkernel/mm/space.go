@@ -252,11 +252,17 @@ func (s *Space) VMAs() []VMA {
 
 // dropLocked takes the pages of [start, end) out of the page map and the page table, flushes
 // and then gives the frames back: in that order, so that no CPU writes to a frame that is free.
-func (s *Space) dropLocked(start, end uint64) {
+func (s *Space) dropLocked(start, end uint64) { s.dropMatchingLocked(start, end, 0) }
+
+// dropMatchingLocked is dropLocked for the pages that have all of the given flags.
+func (s *Space) dropMatchingLocked(start, end uint64, flags pte) {
 	var gone []uint64
 	flush := false
 	s.peakResident = max(s.peakResident, s.pages.resident)
 	s.pages.each(start, end, func(va uint64, e *pte) {
+		if *e&flags != flags {
+			return
+		}
 		gone = append(gone, va, e.phys())
 		flush = flush || *e&pteMapped != 0
 	})
@@ -267,7 +273,13 @@ func (s *Space) dropLocked(start, end uint64) {
 		s.pages.set(gone[i], 0)
 	}
 	if flush {
-		s.table.Unmap(start, end)
+		if flags == 0 {
+			s.table.Unmap(start, end)
+		} else {
+			for i := 0; i < len(gone); i += 2 {
+				s.table.Unmap(gone[i], gone[i]+PageSize)
+			}
+		}
 		s.table.Flush(start, end)
 	}
 	for i := 1; i < len(gone); i += 2 {
@@ -301,8 +313,12 @@ func (s *Space) unlock() {
 }
 
 // Invalidate drops the pages of [off, off+length) of the object with this identity from every mapping of it, because the
-// object gives them up (truncation). Copies that private mappings made of them go too (truncate(2)).
-func (s *Space) Invalidate(identity any, off, length uint64) {
+// object gives them up. With copies, those that private mappings made of them go too (truncate(2)).
+func (s *Space) Invalidate(identity any, off, length uint64, copies bool) {
+	flags := pteShared
+	if copies {
+		flags = 0
+	}
 	s.mu.Lock()
 	defer s.unlock()
 	for _, v := range s.vmas {
@@ -314,7 +330,7 @@ func (s *Space) Invalidate(identity any, off, length uint64) {
 			hi = min(hi, off+length)
 		}
 		if lo < hi {
-			s.dropLocked(v.Start+(lo-v.Offset), v.Start+(hi-v.Offset))
+			s.dropMatchingLocked(v.Start+(lo-v.Offset), v.Start+(hi-v.Offset), flags)
 		}
 	}
 }

@@ -51,6 +51,10 @@ func (o fileObject) Identity() any { return o.file }
 type fileMapping struct{ space *mm.Space }
 
 // Invalidate implements vfs.Mapping.
-func (m fileMapping) Invalidate(file vfs.Mappable, first uint64) {
-	m.space.Invalidate(file, first<<mm.PageShift, math.MaxUint64-first<<mm.PageShift)
+func (m fileMapping) Invalidate(file vfs.Mappable, first, count uint64, copies bool) {
+	off, length := first<<mm.PageShift, count<<mm.PageShift
+	if count > math.MaxUint64>>mm.PageShift-first {
+		length = math.MaxUint64 - off
+	}
+	m.space.Invalidate(file, off, length, copies)
 }

@@ -36,9 +36,10 @@ type Mappable interface {
 
 // Mapping is an address space's side of a mapped file. Values are compared.
 type Mapping interface {
-	// Invalidate drops every translation to the pages of the file from page first on, and flushes them from all CPUs before it
-	// returns: the file was truncated. No lock of the file is held.
-	Invalidate(file Mappable, first uint64)
+	// Invalidate drops every translation to count pages of the file from page first on, and flushes them from all CPUs before it
+	// returns. copies says that what private mappings made of them goes too: the file was truncated, and not only a hole punched into
+	// it. No lock is held that MapPage or Attach take.
+	Invalidate(file Mappable, first, count uint64, copies bool)
 }
 
 // ErrPastEnd is MapPage's answer for a page that lies wholly past the end of the file.

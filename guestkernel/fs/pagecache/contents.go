@@ -340,7 +340,7 @@ func (f *Contents) drop(start, end uint64) {
 	f.mu.Unlock()
 	if first < last {
 		for _, m := range mappings {
-			m.Invalidate(f, first)
+			m.Invalidate(f, first, last-first, end == ^uint64(0))
 		}
 	}
 	for _, phys := range freed {

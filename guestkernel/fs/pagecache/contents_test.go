@@ -40,9 +40,9 @@ type mapping struct {
 	pages  map[uint64]uint64
 }
 
-func (m *mapping) Invalidate(_ vfs.Mappable, first uint64) {
+func (m *mapping) Invalidate(_ vfs.Mappable, first, count uint64, _ bool) {
 	for index, phys := range m.pages {
-		if index >= first {
+		if index >= first && index-first < count {
 			m.frames.Unref(phys)
 			delete(m.pages, index)
 		}
@@ -108,7 +108,6 @@ func TestLikeModel(t *testing.T) {
 				if off < int64(len(model)) {
 					clear(model[off:min(off+n, int64(len(model)))])
 				}
-				// A hole unmaps from its start on; the mapping asks again.
 			case 4:
 				index := uint64(off) / pageSize
 				phys, err := f.MapPage(index, r.IntN(2) == 0)
