@@ -101,6 +101,25 @@ func TestNucleusCodeNeverLeavesTheNucleus(t *testing.T) {
 	}
 }
 
+// TestKernelImageIsSmall: the image is memory that nobody else can have. Package crypto alone
+// would add 32 MiB of .bss.
+func TestKernelImageIsSmall(t *testing.T) {
+	const most = 16 << 20
+	f := buildKernel(t, "amd64")
+	var end, start uint64
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD {
+			if start == 0 {
+				start = p.Vaddr
+			}
+			end = p.Vaddr + p.Memsz
+		}
+	}
+	if end-start > most {
+		t.Errorf("the kernel occupies %d bytes of memory, more than %d: see go tool nm -size -sort size", end-start, most)
+	}
+}
+
 // TestWalkSeesForbiddenCalls: the walk above must notice what it exists for. api.go allocates.
 func TestWalkSeesForbiddenCalls(t *testing.T) {
 	f := buildKernel(t, "amd64")

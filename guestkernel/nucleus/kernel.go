@@ -110,8 +110,6 @@ func serveFlush(me int) {
 			flushRange(k.request.va, k.request.size)
 		}
 	default:
-		// Idle CPUs run in the nucleus only, and their user root is not in use.
-		loadRoot(k.root)
 		flushRange(0, 1<<46)
 	}
 	atomic.StoreUint32(&c.flush, flushNothing)
@@ -219,6 +217,9 @@ func leave(c *cpuState, me int) {
 		}
 		s.idle |= 1 << me
 		c.sliceEnd = 0
+		if loadedRoot() != k.root {
+			loadRoot(k.root) // its owner may free the tables while this CPU sleeps
+		}
 		armTimer(c, me)
 		sendKicks(me)
 		unlock()
@@ -297,7 +298,9 @@ func interrupted(c *cpuState, me int, source uint64) {
 			}
 		}
 	case source >= sourceLine:
-		if k.fds.line(uint32(source-sourceLine), s, me) {
+		// Where every P is busy, no thread waits in epoll_pwait, and sysmon is the one that polls
+		// for the runtime: do not let it sleep out its 10 ms.
+		if k.fds.line(uint32(source-sourceLine), s, me) || s.hasten(me) {
 			c.preempt = true
 		}
 	}

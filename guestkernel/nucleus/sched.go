@@ -221,6 +221,17 @@ func (s *scheduler) expire(now int64, self int) (woken int) {
 	return woken
 }
 
+// hasten ends every plain sleep: in the Go runtime, that is sysmon's.
+func (s *scheduler) hasten(self int) (woke bool) {
+	for i := range s.high {
+		if t := &s.threads[i]; t.state == threadSleeping && t.wait == waitTime && t.timer != none {
+			s.wake(i, 0, true, self)
+			woke = true
+		}
+	}
+	return woke
+}
+
 // earliest is the first deadline, 0 when there is none.
 func (s *scheduler) earliest() int64 {
 	if s.ntimers == 0 {

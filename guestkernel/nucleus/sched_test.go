@@ -188,6 +188,18 @@ func TestSignalInterruptsASleep(t *testing.T) {
 	}
 }
 
+func TestHastenEndsPlainSleepsOnly(t *testing.T) {
+	s := newScheduler(t, 3)
+	s.sleep(0, waitTime, 0, 5000)
+	s.sleep(1, waitFutex, 8, 5000)
+	if !s.hasten(self) || s.next() != 0 || s.next() != none || s.threads[1].state != threadSleeping {
+		t.Error("not exactly the plain sleep has ended")
+	}
+	if s.hasten(self) {
+		t.Error("nobody was left to hasten")
+	}
+}
+
 func TestThreadsRunOutAndAreReused(t *testing.T) {
 	s := newScheduler(t, maxThreads)
 	if i := s.newThread(); i != none {

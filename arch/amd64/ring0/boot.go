@@ -106,7 +106,7 @@ func (c *cpu) setup(irqTop, excTop, fatalTop uint64) {
 
 	c.gdt[1] = 0x00af_9b00_0000_ffff // kernel code, 64 bit
 	c.gdt[2] = 0x00cf_9300_0000_ffff // kernel data
-	c.gdt[3] = 0x00cf_fb00_0000_ffff // user code, 32 bit: only a base for SYSRET
+	c.gdt[3] = 0                     // SYSRET's base; 32-bit user code, which does not exist here
 	c.gdt[4] = 0x00cf_f300_0000_ffff // user data
 	c.gdt[5] = 0x00af_fb00_0000_ffff // user code, 64 bit
 	tss := uint64(uintptr(unsafe.Pointer(&c.tss)))

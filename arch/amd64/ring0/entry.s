@@ -287,9 +287,13 @@ loaded:
 	MOVL $-1, DX
 	XRSTOR64 UserContext_vector(BX)
 	MOVQ Regs_FSBase(BX), AX
+	SHLQ $16, AX // canonical, whatever the owner stored: a fault must not come here
+	SARQ $16, AX
 	WRFSBASEQ AX
-	SWAPGS // from here the user's GS; an NMI looks at the base itself
 	MOVQ Regs_GSBase(BX), AX
+	SHLQ $16, AX
+	SARQ $16, AX
+	SWAPGS // from here the user's GS; an NMI looks at the base itself
 	WRGSBASEQ AX
 	LOAD(BX)
 

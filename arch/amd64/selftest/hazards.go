@@ -89,6 +89,8 @@ func Hazards() []Hazard {
 		// rax = -1 << 47; wrgsbase rax: looks like the kernel's base
 		{Name: "kernel address as gs base", Code: []byte("\x48\xc7\xc0\xff\xff\xff\xff\x48\xc1\xe0\x2f\xf3\x48\x0f\xae\xd8" + sysNothing + ud2), Want: WantSyscall, Then: invalid + 1},
 		{Name: "null selectors", Code: []byte("\x31\xc0\x8e\xd8\x8e\xc0\x8e\xe0\x8e\xe8" + sysNothing + ud2), Want: WantSyscall, Then: invalid + 1},
+		// push 0x1b; push 0x200000; retfq: into the 32-bit code segment that SYSRET's base would be
+		{Name: "far return to 32-bit code", Code: []byte("\x6a\x1b\x68\x00\x00\x20\x00\x48\xcb"), Vector: protection},
 		{Name: "stack pointer in the kernel", Code: []byte("\x48\xc7\xc4\x00\x00\x00\x80" + sysNothing + ud2), Want: WantSyscall, Then: invalid + 1},
 		{Name: "non-canonical stack pointer", Code: []byte("\x48\xbc\x00\x00\x00\x00\x00\x80\x00\x00" + sysNothing + ud2), Want: WantSyscall, Then: invalid + 1},
 		// SYSCALL as the last instruction below 2^47: SYSRET to its return address would fault in ring 0
