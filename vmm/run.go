@@ -28,7 +28,7 @@ type runCommand struct {
 	Append  string           `placeholder:"CMDLINE" help:"Kernel command line."`
 	Timeout time.Duration    `placeholder:"D" help:"End the guest after this time (like 30s), with status 124."`
 	Verbose bool             `short:"v" help:"Print the kernel's log, the boot phases and the system calls the kernel lacks."`
-	Phases  string           `placeholder:"FILE" help:"Write the boot phases as JSON; - prints a table to standard error."`
+	Phases  string           `placeholder:"FILE" help:"Write the boot phases, exits and memory use as JSON; - prints a table of the phases to standard error."`
 	Host    string           `enum:"auto,kvm,hosted" default:"auto" help:"Where to run: this machine's /dev/kvm (kvm), the KVM host in QEMU (hosted), or what works (auto)."`
 	Program []string         `arg:"" optional:"" passthrough:"partial" help:"Program in the guest and its arguments; the default is /bin/sh."`
 
@@ -79,7 +79,8 @@ func (c *runCommand) options() guest.Options {
 	o := guest.Options{
 		CPUs: c.CPUs, Memory: uint64(c.Mem), Kernel: c.Kernel, Initrd: c.Initrd, Add: c.Add, CommandLine: c.Append,
 		Program: c.Program, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Started: c.started,
-		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "USER=root"},
+		Measure: c.Phases != "" && c.Phases != "-",
+		Env:     []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "USER=root"},
 	}
 	if t := os.Getenv("TERM"); t != "" {
 		o.Env = append(o.Env, "TERM="+t)
@@ -118,7 +119,7 @@ func (c *runCommand) here(ctx context.Context, o guest.Options) error {
 		defer cancel()
 	}
 	outcome, err := guest.Run(ctx, o)
-	if phasesErr := c.writePhases(outcome.Phases); err == nil {
+	if phasesErr := c.writePhases(outcome); err == nil {
 		err = phasesErr
 	}
 	if c.Verbose {
@@ -181,14 +182,14 @@ func (c *runCommand) fail(err error) error {
 	return exit(tell(status, errors.New(message)))
 }
 
-func (c *runCommand) writePhases(p guest.Phases) error {
+func (c *runCommand) writePhases(o guest.Outcome) error {
 	if c.Verbose || c.Phases == "-" {
-		p.WriteTable(os.Stderr)
+		o.Phases.WriteTable(os.Stderr)
 	}
 	if c.Phases == "" || c.Phases == "-" {
 		return nil
 	}
-	b, err := json.MarshalIndent(p, "", "  ")
+	b, err := json.MarshalIndent(guest.Report{Phases: o.Phases.List, Use: o.Use}, "", "  ")
 	if err == nil {
 		err = os.WriteFile(c.Phases, append(b, '\n'), 0o644)
 	}

@@ -7,15 +7,16 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
 )
 
 // tryEBPF loads a program that returns 0 and attaches it, for a moment, to KVM's exit
 // tracepoint.
 func tryEBPF(context.Context) (string, error) {
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return "", fmt.Errorf("memory-lock limit: %w", err)
-	}
+	// Kernels before 5.11 charge programs to the memory-lock limit. Where it cannot be raised, the
+	// kernel's own refusal is the answer. (ebpf/rlimit would do this, but probes the kernel whenever
+	// the process starts: 2 ms of every boot.)
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: "ringo_probe", Type: ebpf.TracePoint, License: "GPL",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},

@@ -48,6 +48,8 @@ type Options struct {
 
 	// Started is when the caller's process began, for Outcome.Phases.
 	Started time.Time
+	// Measure asks for Outcome.Use.
+	Measure bool
 }
 
 // Outcome is how a guest ended.
@@ -57,6 +59,7 @@ type Outcome struct {
 	Status  int
 	Missing map[string]uint64 // system calls the kernel does not have
 	Phases  Phases
+	Use     *Use   // what the guest cost, if asked for
 	Kernel  string // its version line
 	// Log is the end of what the kernel printed, when Options.Log was nil.
 	Log []byte
@@ -270,6 +273,12 @@ func (g *guest) run(ctx context.Context) (Outcome, error) {
 	o := Outcome{Missing: session.result.Missing, Kernel: session.result.Kernel, Phases: g.phases}
 	if g.tail != nil {
 		o.Log = g.tail.bytes()
+	}
+	if g.o.Measure {
+		o.Use = new(Use)
+		if err := o.Use.measure(g.m); err != nil {
+			return o, fmt.Errorf("measure the monitor: %w", err)
+		}
 	}
 	if halt.err != nil {
 		return o, halt.err

@@ -2,7 +2,6 @@ package guest
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -55,8 +54,11 @@ func (p *Phases) guest(mem *machine.Memory, info uint64) {
 	}
 }
 
-// MarshalJSON is the list.
-func (p Phases) MarshalJSON() ([]byte, error) { return json.Marshal(p.List) }
+// Report is a boot as JSON: what `vmm run --phases FILE` writes.
+type Report struct {
+	Phases []Phase `json:"phases"`
+	*Use
+}
 
 // WriteTable writes the phases for people: time since the start and since the phase before.
 func (p Phases) WriteTable(w io.Writer) {

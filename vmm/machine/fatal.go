@@ -63,6 +63,28 @@ type history struct {
 	ring  [historySize]ExitRecord
 	n     uint64 // places used
 	total uint64 // exits
+	kinds map[exitKind]uint64
+}
+
+// exitKind is what exits are counted by.
+type exitKind struct {
+	reason kvm.Reason
+	addr   uint64 // of a register, see exitKinds
+	write  bool
+}
+
+// exitKinds is how many kinds a vCPU counts apart; a guest that touches more addresses has the
+// rest counted by reason only.
+const exitKinds = 256
+
+func (h *history) count(k exitKind) {
+	if h.kinds == nil {
+		h.kinds = make(map[exitKind]uint64, 32)
+	}
+	if _, ok := h.kinds[k]; !ok && len(h.kinds) >= exitKinds {
+		k = exitKind{reason: k.reason, addr: ^uint64(0)}
+	}
+	h.kinds[k]++
 }
 
 func (h *history) add(start time.Time, x *kvm.Exit) {
@@ -71,6 +93,7 @@ func (h *history) add(start time.Time, x *kvm.Exit) {
 		addr = uint64(x.Port)
 	}
 	h.total++
+	h.count(exitKind{x.Reason, addr, x.Write})
 	if last := &h.ring[(h.n-1)%historySize]; h.n > 0 && last.Reason == x.Reason && last.Addr == addr && last.Write == x.Write && last.Size == x.Size {
 		last.Repeats++
 		return

@@ -54,6 +54,9 @@ type Memory struct {
 	observer atomic.Pointer[Observer]
 }
 
+// MemoryName is the memfd's name in /proc/PID/maps.
+const MemoryName = "ringo-guest-ram"
+
 // NewMemory allocates RAM in the given ranges, which are page aligned, ordered and disjoint.
 // Pages take host memory only once touched.
 func NewMemory(ranges []Range) (*Memory, error) {
@@ -61,7 +64,7 @@ func NewMemory(ranges []Range) (*Memory, error) {
 	for _, r := range ranges {
 		total += r.Size
 	}
-	fd, err := unix.MemfdCreate("ringo-guest-ram", unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate(MemoryName, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create for guest RAM: %w", err)
 	}
