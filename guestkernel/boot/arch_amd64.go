@@ -29,6 +29,7 @@ func initialVector(b []byte) {
 	binary.LittleEndian.PutUint32(b[24:], 0x1f80)
 }
 
+func currentCPU() int                { return ring0.Index() }
 func tableBarrier()                  { ring0.TableBarrier() }
 func read32(va uint64) uint32        { return ring0.MMIORead32(va) }
 func write32(va uint64, v uint32)    { ring0.MMIOWrite32(va, v) }

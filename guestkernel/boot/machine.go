@@ -2,12 +2,14 @@ package boot
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"ringo/guestkernel/mm"
 	"ringo/guestkernel/nucleus"
 	"ringo/guestkernel/task"
+	"ringo/internal/bootinfo"
 )
 
 // frames is the nucleus's physical memory as mm and vfs see it.
@@ -134,6 +136,9 @@ func (p *pageTable) Release() {
 // CPUs implements task.Machine.
 func (hardware) CPUs() int { return int(nucleus.BootInfo().CPUs) }
 
+// CPU implements task.Machine.
+func (hardware) CPU() int { return currentCPU() }
+
 // NewContext implements task.Machine.
 func (hardware) NewContext() (task.Context, error) {
 	c, err := nucleus.NewUserContext()
@@ -145,6 +150,9 @@ func (hardware) NewContext() (task.Context, error) {
 
 // Run implements task.Machine.
 func (hardware) Run(c task.Context) task.Event {
+	if !userReached.Load() && userReached.CompareAndSwap(false, true) {
+		nucleus.Stamp(bootinfo.PhaseUser)
+	}
 	e := nucleus.RunUser(c.(*userContext).UserContext)
 	ev := task.Event{Addr: e.Addr, Trap: uint64(e.Vector), Error: e.Code}
 	switch e.Kind {
@@ -172,6 +180,9 @@ func (hardware) Run(c task.Context) task.Event {
 	}
 	return ev
 }
+
+// userReached says that user mode has been entered once.
+var userReached atomic.Bool
 
 // userContext adapts ring0's user context to tasks.
 type userContext struct {

@@ -132,6 +132,7 @@ func (m *hostMachine) inUse() int {
 }
 
 func (m *hostMachine) CPUs() int { return 2 }
+func (m *hostMachine) CPU() int  { return 0 }
 
 // hostTable is an address space: a traced process and the thread that traces it.
 type hostTable struct {

@@ -97,6 +97,9 @@ func (s *system) run() error {
 		return err
 	}
 	nucleus.Stamp(bootinfo.PhaseDevices)
+	// The monitor answers while the root is being made.
+	s.send(&command.Ready{Kernel: fmt.Sprintf("Ringo %s %s, %d CPUs, %s", syscalls.Release, task.UnameMachine, nucleus.BootInfo().CPUs, runtime.Version())})
+	commands := s.receive()
 	if err := s.makeRoot(); err != nil {
 		return err
 	}
@@ -127,8 +130,7 @@ func (s *system) run() error {
 	if err != nil {
 		return err
 	}
-	s.send(&command.Ready{Kernel: fmt.Sprintf("Ringo %s %s, %d CPUs, %s", syscalls.Release, task.UnameMachine, nucleus.BootInfo().CPUs, runtime.Version())})
-	return s.serve()
+	return s.serve(commands)
 }
 
 // tracer prints every system call to the log when the command line has "strace".
@@ -263,22 +265,43 @@ func (s *system) send(m command.Message) {
 	}
 }
 
-// serve takes commands until the program has ended and the monitor has its output.
-func (s *system) serve() error {
+// received is a message of the monitor, or the end of the channel.
+type received struct {
+	m   command.Message
+	err error
+}
+
+// receive reads the command channel to its end in a goroutine of its own.
+func (s *system) receive() <-chan received {
+	c := make(chan received, 16)
 	r := command.NewReader(s.commands, command.MaxStart)
-	first, err := r.Read()
-	if err != nil {
-		return fmt.Errorf("waiting for the program to start: %w", err)
+	go func() {
+		defer close(c)
+		for {
+			m, err := r.Read()
+			c <- received{m, err}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return c
+}
+
+// serve takes commands until the program has ended and the monitor has its output.
+func (s *system) serve(commands <-chan received) error {
+	first := <-commands
+	if first.err != nil {
+		return fmt.Errorf("waiting for the program to start: %w", first.err)
 	}
-	start, ok := first.(*command.Start)
+	start, ok := first.m.(*command.Start)
 	if !ok {
-		return fmt.Errorf("the monitor began with %T instead of Start", first)
+		return fmt.Errorf("the monitor began with %T instead of Start", first.m)
 	}
 	streams, err := s.streams(start)
 	if err != nil {
 		return err
 	}
-	nucleus.Stamp(bootinfo.PhaseUser)
 	started := func(pid int) {
 		if start.TTY {
 			s.terminal.Control(pid, pid)
@@ -288,12 +311,12 @@ func (s *system) serve() error {
 	if failed != nil {
 		s.send(failed)
 		s.commands.Drain()
-		go s.listen(r)
+		go s.listen(commands)
 		s.waitForHost()
 		return nil
 	}
 	s.program.Store(g)
-	go s.listen(r)
+	go s.listen(commands)
 	<-g.Ended()
 	nucleus.Stamp(bootinfo.PhaseProgramExit)
 	exit := exitOf(g)
@@ -350,17 +373,16 @@ func (s *system) terminalStreams(start *command.Start) (streams Streams, err err
 }
 
 // listen obeys the monitor until the channel ends.
-func (s *system) listen(r *command.Reader) {
+func (s *system) listen(commands <-chan received) {
 	defer s.hostDoneOnce.Do(func() { close(s.hostDone) })
-	for {
-		m, err := r.Read()
-		if err != nil {
-			if err != io.EOF {
-				nucleus.LogWrite([]byte("ringo: " + err.Error() + "\n"))
+	for c := range commands {
+		if c.err != nil {
+			if c.err != io.EOF {
+				nucleus.LogWrite([]byte("ringo: " + c.err.Error() + "\n"))
 			}
 			return
 		}
-		switch m := m.(type) {
+		switch m := c.m.(type) {
 		case *command.Signal:
 			g := s.program.Load()
 			if g == nil || m.Number <= 0 || m.Number > task.NumSignals {

@@ -18,24 +18,28 @@ const (
 
 func init() {
 	register(map[string]Handler{
-		"uname":             sysUname,
-		"sethostname":       sysSethostname,
-		"setdomainname":     sysSetdomainname,
-		"sysinfo":           sysSysinfo,
-		"getrandom":         sysGetrandom,
-		"prlimit64":         sysPrlimit,
-		"getrlimit":         sysGetrlimit,
-		"setrlimit":         sysSetrlimit,
-		"prctl":             sysPrctl,
-		"sched_yield":       func(*task.Task, Args) (uint64, error) { runtime.Gosched(); return 0, nil },
-		"sched_getaffinity": sysSchedGetaffinity,
-		"sched_setaffinity": sysSchedSetaffinity,
-		"getcpu":            sysGetcpu,
-		"getpriority":       sysGetpriority,
-		"setpriority":       sysSetpriority,
-		"personality":       sysPersonality,
-		"rseq":              notImplemented,
-		"membarrier":        notImplemented,
+		"uname":                  sysUname,
+		"sethostname":            sysSethostname,
+		"setdomainname":          sysSetdomainname,
+		"sysinfo":                sysSysinfo,
+		"getrandom":              sysGetrandom,
+		"prlimit64":              sysPrlimit,
+		"getrlimit":              sysGetrlimit,
+		"setrlimit":              sysSetrlimit,
+		"prctl":                  sysPrctl,
+		"sched_yield":            func(*task.Task, Args) (uint64, error) { runtime.Gosched(); return 0, nil },
+		"sched_getaffinity":      sysSchedGetaffinity,
+		"sched_setaffinity":      sysSchedSetaffinity,
+		"getcpu":                 sysGetcpu,
+		"sched_getscheduler":     sysSchedGetscheduler,
+		"sched_getparam":         sysSchedGetparam,
+		"sched_get_priority_max": sysSchedPriorityMax,
+		"sched_get_priority_min": sysSchedPriorityMin,
+		"getpriority":            sysGetpriority,
+		"setpriority":            sysSetpriority,
+		"personality":            sysPersonality,
+		"rseq":                   notImplemented,
+		"membarrier":             notImplemented,
 	})
 }
 
@@ -194,14 +198,57 @@ func sysSchedSetaffinity(t *task.Task, a Args) (uint64, error) {
 }
 
 func sysGetcpu(t *task.Task, a Args) (uint64, error) {
-	for _, addr := range a[:2] {
-		if addr != 0 {
-			if err := putUint32(t, addr, 0); err != nil {
+	cpu, node := uint32(t.Kernel().Machine.CPU()), uint32(0)
+	for i, v := range []uint32{cpu, node} {
+		if a[i] != 0 {
+			if err := putUint32(t, a[i], v); err != nil {
 				return 0, err
 			}
 		}
 	}
 	return 0, nil
+}
+
+// Every task is SCHED_OTHER.
+func sysSchedGetscheduler(t *task.Task, a Args) (uint64, error) {
+	if a.Int(0) < 0 {
+		return 0, unix.EINVAL
+	}
+	if pid := a.Int(0); pid != 0 && t.Kernel().Find(pid) == nil {
+		return 0, unix.ESRCH
+	}
+	return unix.SCHED_NORMAL, nil
+}
+
+func sysSchedGetparam(t *task.Task, a Args) (uint64, error) {
+	if a[1] == 0 {
+		return 0, unix.EINVAL
+	}
+	if _, err := sysSchedGetscheduler(t, a); err != nil {
+		return 0, err
+	}
+	return 0, putUint32(t, a[1], 0)
+}
+
+// schedPriorities are the priority ranges of the policies (sched(7)).
+func schedPriorities(policy int) (lowest, highest uint64, err error) {
+	switch policy {
+	case unix.SCHED_FIFO, unix.SCHED_RR:
+		return 1, 99, nil
+	case unix.SCHED_NORMAL, unix.SCHED_BATCH, unix.SCHED_IDLE, unix.SCHED_DEADLINE:
+		return 0, 0, nil
+	}
+	return 0, 0, unix.EINVAL
+}
+
+func sysSchedPriorityMax(_ *task.Task, a Args) (uint64, error) {
+	_, highest, err := schedPriorities(a.Int(0))
+	return highest, err
+}
+
+func sysSchedPriorityMin(_ *task.Task, a Args) (uint64, error) {
+	lowest, _, err := schedPriorities(a.Int(0))
+	return lowest, err
 }
 
 // Everybody has nice value 0; asking for it again is all that setpriority can do.

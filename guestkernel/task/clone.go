@@ -53,7 +53,7 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 	}
 	cg := g
 	if f&unix.CLONE_THREAD == 0 {
-		cg = &Group{k: k, children: make(map[*Group]struct{}), exitSignal: unix.Signal(a.ExitSignal), started: time.Now()}
+		cg = &Group{k: k, exitSignal: unix.Signal(a.ExitSignal), started: time.Now()}
 		cg.limits.copyFrom(&g.limits)
 	}
 	c := k.newTask(cg, ctx)
@@ -112,7 +112,7 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 			cg.parent = g.parent
 			cg.exitSignal = g.exitSignal
 		}
-		cg.parent.children[cg] = struct{}{}
+		cg.parent.children = append(cg.parent.children, cg)
 		switch {
 		case f&unix.CLONE_SIGHAND != 0:
 			cg.actions = g.actions

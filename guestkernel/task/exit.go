@@ -1,6 +1,8 @@
 package task
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"ringo/guestkernel/wait"
@@ -127,10 +129,10 @@ func (k *Kernel) groupEndedLocked(g *Group) {
 		g.realTimer.Stop()
 	}
 	k.hangupIfOrphanedLocked(g.pgroup, g)
-	for child := range g.children {
+	for _, child := range g.children {
 		k.adoptLocked(child, g)
 	}
-	clear(g.children)
+	g.children = nil
 	if g.ended != nil {
 		close(g.ended)
 	}
@@ -166,7 +168,7 @@ func (k *Kernel) adoptLocked(child, old *Group) {
 	}
 	child.parent = parent
 	child.exitSignal = unix.SIGCHLD
-	parent.children[child] = struct{}{}
+	parent.children = append(parent.children, child)
 	for _, t := range child.tasks {
 		if sig := t.ParentDeathSignal(); sig != 0 {
 			k.sendLocked(child, t, kernelInfo(sig))
@@ -187,7 +189,7 @@ func (k *Kernel) adoptLocked(child, old *Group) {
 // reapLocked removes a zombie.
 func (k *Kernel) reapLocked(g *Group) {
 	p := g.parent
-	delete(p.children, g)
+	p.children = slices.DeleteFunc(p.children, func(c *Group) bool { return c == g })
 	p.childTime += g.cpuTimeLocked() + g.childTime
 	p.childMaxRSS = max(p.childMaxRSS, g.maxRSS, g.childMaxRSS)
 	delete(k.groups, g.pid)

@@ -25,7 +25,7 @@ type Group struct {
 	leader     *Task
 	tasks      []*Task
 	parent     *Group
-	children   map[*Group]struct{}
+	children   []*Group // in the order in which they came
 	pgroup     *ProcessGroup
 	pending    pending
 	exitSignal unix.Signal

@@ -65,7 +65,7 @@ func New(c Config) *Kernel {
 		lastPID: InitPID, hostname: "ringo", domainname: "(none)",
 	}
 	k.futexes.init()
-	k.init = &Group{k: k, pid: InitPID, actions: newActions(), children: make(map[*Group]struct{})}
+	k.init = &Group{k: k, pid: InitPID, actions: newActions()}
 	k.groups[InitPID] = k.init
 	k.mu.Lock()
 	k.joinProcessGroupLocked(k.init, k.newSessionLocked(k.init), InitPID)
@@ -141,7 +141,7 @@ func (k *Kernel) Spawn(s Spawn) (*Group, error) {
 		s.FS.Leave()
 		return nil, err
 	}
-	g := &Group{k: k, actions: newActions(), children: make(map[*Group]struct{}), exitSignal: unix.SIGCHLD, ended: make(chan struct{})}
+	g := &Group{k: k, actions: newActions(), exitSignal: unix.SIGCHLD, ended: make(chan struct{})}
 	g.limits.setDefaults()
 	g.started = time.Now()
 	t := k.newTask(g, ctx)
@@ -167,7 +167,7 @@ func (k *Kernel) Spawn(s Spawn) (*Group, error) {
 	}
 	k.mu.Lock()
 	g.parent = k.init
-	k.init.children[g] = struct{}{}
+	k.init.children = append(k.init.children, g)
 	k.groups[pid] = g
 	k.joinProcessGroupLocked(g, k.newSessionLocked(g), pid)
 	k.publishLocked(t)

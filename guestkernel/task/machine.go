@@ -64,8 +64,9 @@ type Machine interface {
 	NewContext() (Context, error)
 	// Run enters user mode and returns when it stopped.
 	Run(c Context) Event
-	// CPUs is the number of CPUs.
+	// CPUs is the number of CPUs, CPU the one that the calling goroutine is on.
 	CPUs() int
+	CPU() int
 }
 
 // Syscalls serves system calls.

@@ -50,7 +50,7 @@ func (t *Task) lookForChild(f WaitFor) (w Waited, any bool) {
 	k := t.k
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for g := range t.group.children {
+	for _, g := range t.group.children {
 		if f.PID > 0 && g.pid != f.PID || f.PGID > 0 && g.pgroup.id != f.PGID {
 			continue
 		}
