@@ -17,102 +17,122 @@ func (d *Description) Read(c Caller, dst Buffer) (int, error) {
 		return 0, unix.EBADF
 	}
 	dst = Slice(dst, 0, maxTransfer)
-	return d.transfer(c, wait.Readable, func() (int, error) {
-		return d.atPosition(func(pos *int64) (int, error) { return d.file.Read(c, d, dst, pos) })
-	})
+	n, err := d.readOnce(c, dst)
+	if err == wait.ErrWouldBlock {
+		return d.block(c, wait.Readable, 0, func() (int, error) { return d.readOnce(c, dst) })
+	}
+	return settle(n, err)
 }
 
-// Write is write(2) and writev(2). A broken pipe raises SIGPIPE.
+// readOnce reads at the position, which nobody else uses meanwhile.
+func (d *Description) readOnce(c Caller, dst Buffer) (int, error) {
+	if d.file.Stream() {
+		var none int64
+		return d.file.Read(c, d, dst, &none)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.file.Read(c, d, dst, &d.offset)
+}
+
+// Write is write(2) and writev(2). A broken pipe raises SIGPIPE. A blocking write to a stream goes on until everything is written.
 func (d *Description) Write(c Caller, src Buffer) (int, error) {
 	if !d.Writable() {
 		return 0, unix.EBADF
 	}
 	src = Slice(src, 0, maxTransfer)
-	done := 0
-	n, err := d.transfer(c, wait.Writable, func() (int, error) {
-		// A blocking write to a stream goes on until everything is written; each try reports what it added.
-		for {
-			n, err := d.atPosition(func(pos *int64) (int, error) {
-				return d.file.Write(c, d, Slice(src, done, src.Len()-done), pos)
-			})
+	done, err := d.writeOnce(c, src)
+	if err == wait.ErrWouldBlock || err == nil && done > 0 && done < src.Len() && d.file.Stream() {
+		done, err = d.block(c, wait.Writable, done, func() (int, error) {
+			n, err := d.writeOnce(c, Slice(src, done, src.Len()-done))
 			done += n
-			switch {
-			case err == wait.ErrWouldBlock && d.NonBlocking() && done > 0:
-				return done, nil
-			case err != nil:
-				return done, err
-			case done >= src.Len() || n == 0 || !d.file.Stream():
-				return done, nil
+			if err == nil && n > 0 && done < src.Len() {
+				err = wait.ErrWouldBlock
 			}
-		}
-	})
+			return done, err
+		})
+	}
 	if err == unix.EPIPE {
 		c.Signal(unix.SIGPIPE)
 	}
-	return n, err
+	return settle(done, err)
+}
+
+func (d *Description) writeOnce(c Caller, src Buffer) (int, error) {
+	if d.file.Stream() {
+		var none int64
+		return d.file.Write(c, d, src, &none)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.file.Write(c, d, src, &d.offset)
 }
 
 // ReadAt is pread(2).
 func (d *Description) ReadAt(c Caller, dst Buffer, pos int64) (int, error) {
-	if pos < 0 {
-		return 0, unix.EINVAL
-	}
-	if d.file != nil && d.file.Stream() {
-		return 0, unix.ESPIPE
+	if err := d.positional(pos); err != nil {
+		return 0, err
 	}
 	if !d.Readable() {
 		return 0, unix.EBADF
 	}
 	dst = Slice(dst, 0, maxTransfer)
-	return d.transfer(c, wait.Readable, func() (int, error) { return d.file.Read(c, d, dst, &pos) })
+	n, err := d.file.Read(c, d, dst, &pos)
+	if err == wait.ErrWouldBlock {
+		return d.block(c, wait.Readable, 0, func() (int, error) { return d.file.Read(c, d, dst, &pos) })
+	}
+	return settle(n, err)
 }
 
 // WriteAt is pwrite(2); with O_APPEND it appends, as Linux does.
 func (d *Description) WriteAt(c Caller, src Buffer, pos int64) (int, error) {
-	if pos < 0 {
-		return 0, unix.EINVAL
-	}
-	if d.file != nil && d.file.Stream() {
-		return 0, unix.ESPIPE
+	if err := d.positional(pos); err != nil {
+		return 0, err
 	}
 	if !d.Writable() {
 		return 0, unix.EBADF
 	}
 	src = Slice(src, 0, maxTransfer)
-	return d.transfer(c, wait.Writable, func() (int, error) { return d.file.Write(c, d, src, &pos) })
-}
-
-// atPosition runs op on the description's position, alone if there is one.
-func (d *Description) atPosition(op func(pos *int64) (int, error)) (int, error) {
-	if d.file.Stream() {
-		var none int64
-		return op(&none)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return op(&d.offset)
-}
-
-// transfer runs op and waits while it would block. op answers the total so far; a total above zero wins over an error, and an
-// interruption after some bytes is a short count.
-func (d *Description) transfer(c Caller, mask wait.Mask, op func() (int, error)) (int, error) {
-	n, err := op()
+	n, err := d.file.Write(c, d, src, &pos)
 	if err == wait.ErrWouldBlock {
-		if d.NonBlocking() {
-			if n > 0 {
-				return n, nil
-			}
-			return 0, unix.EAGAIN
-		}
-		err = wait.Block(c, d.file, mask, time.Time{}, func() (e error) {
-			n, e = op()
-			return e
-		})
+		return d.block(c, wait.Writable, 0, func() (int, error) { return d.file.Write(c, d, src, &pos) })
 	}
-	if n > 0 && err != nil {
-		if err == unix.EPIPE {
-			c.Signal(unix.SIGPIPE)
+	return settle(n, err)
+}
+
+func (d *Description) positional(pos int64) error {
+	if pos < 0 {
+		return unix.EINVAL
+	}
+	if d.file != nil && d.file.Stream() {
+		return unix.ESPIPE
+	}
+	return nil
+}
+
+// settle makes a transfer's result what a program sees: bytes that were moved win over an error.
+func settle(n int, err error) (int, error) {
+	if n > 0 {
+		return n, nil
+	}
+	return n, err
+}
+
+// block goes on with a transfer that would block after done bytes: it calls op, which answers the total, when the file may be ready, or ends it
+// for O_NONBLOCK.
+func (d *Description) block(c Caller, mask wait.Mask, done int, op func() (int, error)) (int, error) {
+	if d.NonBlocking() {
+		if done > 0 {
+			return done, nil
 		}
+		return 0, unix.EAGAIN
+	}
+	n := done
+	err := wait.Block(c, d.file, mask, time.Time{}, func() (e error) {
+		n, e = op()
+		return e
+	})
+	if n > 0 && err != unix.EPIPE {
 		err = nil
 	}
 	return n, err
