@@ -191,3 +191,21 @@ int main(int argc, char **argv) { printf("hello %s %d\n", argv[1], getpid() > 1)
 		})
 	}
 }
+
+// compileDynamic builds a program that needs the C library's interpreter.
+func compileDynamic(t *testing.T, source string) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	src, bin := filepath.Join(dir, "p.c"), filepath.Join(dir, "p")
+	if err := os.WriteFile(src, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("gcc", "-o", bin, src).CombinedOutput(); err != nil {
+		t.Skipf("gcc: %v %s", err, out)
+	}
+	b, err := os.ReadFile(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
