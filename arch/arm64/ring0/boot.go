@@ -68,6 +68,7 @@ func InitMachine(info *bootinfo.Info) {
 	uart = info.DirectMap + info.UART
 	initClock(info.CounterHz, info.WallClock)
 	initGIC(info)
+	initCaches()
 }
 
 // enableFeatures finishes this CPU's system registers: entry.s has done what the first Go

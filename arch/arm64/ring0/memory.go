@@ -59,10 +59,15 @@ func FlushUser(va, size uint64) {
 // TableBarrier makes new page-table entries visible to the table walkers.
 func TableBarrier() { syncTables() }
 
+// cacheLine is the size of the smallest data cache line in bytes. Hypervisors trap reads of CTR_EL0, so it
+// is read once.
+var cacheLine uint64
+
+func initCaches() {
+	const minLineMask = 0xf // CTR_EL0.DminLine: log2 of the words in the smallest line
+	cacheLine = 4 << (cacheType() >> 16 & minLineMask)
+}
+
 // SyncCode makes instructions just written to [va, va+size) visible to instruction fetch of
 // all CPUs, at whatever addresses they are mapped. va is in the direct map.
-func SyncCode(va, size uint64) {
-	const minLineMask = 0xf // CTR_EL0.DminLine: log2 of the words in the smallest line
-	line := uint64(4) << (cacheType() >> 16 & minLineMask)
-	cleanLines(va&^(line-1), va+size, line)
-}
+func SyncCode(va, size uint64) { cleanLines(va&^(cacheLine-1), va+size, cacheLine) }
