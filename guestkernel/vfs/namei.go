@@ -78,14 +78,25 @@ func enter(c Caller, at At, path string, directory bool, make func(dir *Dentry, 
 	return err // the dentry comes with the first lookup
 }
 
-// MakeEntry makes an entry with an operation that only some filesystems have; path must not exist.
-func MakeEntry(c Caller, at At, path string, make func(dir Inode, name string) (Inode, error)) error {
-	return enter(c, at, path, false, func(dir *Dentry, _ *Mount, name string) (Inode, error) {
-		if err := mayCreate(c, dir); err != nil {
-			return nil, err
+// MakeIn makes an entry in a directory with an operation of the filesystem's own, for the kernel itself: only the name's length and that it is
+// free are checked.
+func MakeIn(dir Path, name string, make func(dir Inode, name string) error) error {
+	d := dir.Dentry
+	if len(name) > unix.NAME_MAX {
+		return unix.ENAMETOOLONG
+	}
+	d.sb.tree.Lock()
+	defer d.sb.tree.Unlock()
+	if d.dead {
+		return unix.ENOENT
+	}
+	if _, err := d.inode.Lookup(name); err != unix.ENOENT {
+		if err == nil {
+			err = unix.EEXIST
 		}
-		return make(dir.inode, name)
-	})
+		return err
+	}
+	return make(d.inode, name)
 }
 
 // Mkdir is mkdirat(2).

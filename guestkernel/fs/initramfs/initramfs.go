@@ -115,17 +115,18 @@ func (u *unpacker) archive(data []byte) (int, error) {
 		if h.nameSize == 0 || h.nameSize > unix.PathMax || int64(h.nameSize) > int64(len(data)-at) {
 			return 0, fmt.Errorf("entry %d: name of %d bytes", u.entries, h.nameSize)
 		}
-		name, _, _ := strings.Cut(string(data[at:at+int(h.nameSize)]), "\x00")
+		raw, _, _ := bytes.Cut(data[at:at+int(h.nameSize)], []byte{0})
+		name := "/" + string(raw)
 		at = align(at + int(h.nameSize))
 		if at > len(data) || int64(h.size) > int64(len(data)-at) {
 			return 0, fmt.Errorf("%q: %d bytes of data, but the archive ends before", name, h.size)
 		}
 		body := data[at : at+int(h.size) : at+int(h.size)]
 		at = min(align(at+int(h.size)), len(data))
-		if name == trailer {
+		if name[1:] == trailer {
 			return at, nil
 		}
-		if err := u.entry(h, clean(name), body); err != nil {
+		if err := u.entry(h, path.Clean(name), body); err != nil {
 			return 0, fmt.Errorf("%q (mode %#o): %w", name, h.mode, err)
 		}
 		u.entries++
@@ -160,9 +161,7 @@ func parse(b []byte) (h header, err error) {
 	return h, nil
 }
 
-// clean makes name absolute and takes "." and ".." out: entries stay below the root.
-func clean(name string) string { return path.Clean("/" + name) }
-
+// entry makes one entry; name is absolute and without "..", so that entries stay below the root.
 func (u *unpacker) entry(h header, name string, body []byte) error {
 	kind := h.mode & unix.S_IFMT
 	if name == "/" {
@@ -200,16 +199,16 @@ func (u *unpacker) entry(h header, name string, body []byte) error {
 }
 
 // at answers where name is to be looked up: archives come directory by directory, so the last directory is remembered.
-func (u *unpacker) at(name string) (vfs.At, string, error) {
+func (u *unpacker) at(name string) (vfs.Path, string, error) {
 	i := strings.LastIndexByte(name, '/')
 	if dir := name[:i]; dir != u.dirName || u.dir.Dentry == nil {
 		p, err := vfs.Lookup(u.c, vfs.AtCwd(u.c), dir+"/", vfs.Follow|vfs.WantDirectory)
 		if err != nil {
-			return vfs.At{}, "", err
+			return vfs.Path{}, "", err
 		}
 		u.dir, u.dirName = p, dir
 	}
-	return vfs.AtPath(u.dir), name[i+1:], nil
+	return u.dir, name[i+1:], nil
 }
 
 // make makes the entry itself.
@@ -218,25 +217,26 @@ func (u *unpacker) make(h header, name string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	return vfs.MakeEntry(u.c, at, last, func(dir vfs.Inode, last string) (i vfs.Inode, err error) {
+	return vfs.MakeIn(at, last, func(dir vfs.Inode, last string) (err error) {
+		var i vfs.Inode
 		switch h.mode & unix.S_IFMT {
 		case unix.S_IFLNK:
 			i, err = dir.Symlink(u.c, last, string(body))
 		case unix.S_IFREG:
 			b, ok := dir.(backer)
 			if !ok {
-				return nil, unix.EOPNOTSUPP
+				return unix.EOPNOTSUPP
 			}
 			i, err = b.CreateBacked(u.c, last, h.mode, body)
 		case unix.S_IFDIR, unix.S_IFCHR, unix.S_IFBLK, unix.S_IFIFO, unix.S_IFSOCK:
 			i, err = dir.Create(u.c, last, h.mode&(unix.S_IFMT|0o7777), unix.Mkdev(h.rmajor, h.rminor))
 		default:
-			return nil, unix.EINVAL
+			return unix.EINVAL
 		}
 		if err == nil {
 			attributes(h, i)
 		}
-		return i, err
+		return err
 	})
 }
 
