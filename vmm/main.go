@@ -26,9 +26,10 @@ const (
 )
 
 type commands struct {
-	Run    runCommand    `cmd:"" help:"Boot a guest and run a program in it."`
-	Doctor doctorCommand `cmd:"" help:"Find out what this host's /dev/kvm can do, by trying it."`
-	Hosted cli.Commands  `cmd:"" help:"The KVM host in QEMU for machines whose own /dev/kvm will not do."`
+	Run       runCommand        `cmd:"" help:"Boot a guest and run a program in it."`
+	Contracts contractsCommands `cmd:"" help:"The contract suite: is it Linux?"`
+	Doctor    doctorCommand     `cmd:"" help:"Find out what this host's /dev/kvm can do, by trying it."`
+	Hosted    cli.Commands      `cmd:"" help:"The KVM host in QEMU for machines whose own /dev/kvm will not do."`
 }
 
 // heapTarget keeps the monitor's own memory small beside the guest's: a soft limit at which

@@ -1,0 +1,184 @@
+package contracts
+
+import (
+	"bufio"
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Program is one contract: a C source of the suite, or somebody's static binary.
+type Program struct {
+	Name    string        // AREA/NAME; unique in a run
+	Source  string        // path of the C source, "" for a binary that was built elsewhere
+	Binary  string        // path of the static program for the architecture; set by Build for sources
+	Timeout time.Duration // 0: the run's default
+	Catches string        // from the source's header: the bug it exists for
+	Arch    string        // "" or the only architecture it is for
+	Flags   []string      // more compiler flags
+}
+
+// Area is the first part of the name.
+func (p Program) Area() string {
+	area, _, found := strings.Cut(p.Name, "/")
+	if !found {
+		return "programs"
+	}
+	return area
+}
+
+// skippedFolders hold no contracts of their own.
+var skippedFolders = []string{"include", "driver", "testdata"}
+
+// Find lists the contracts at the given paths for an architecture, by name. A folder is searched
+// for C sources and static binaries; a file is either. Binaries of another architecture, and
+// in folders whatever else is no contract, are left out.
+func Find(arch string, paths []string) ([]Program, error) {
+	var found []Program
+	for _, root := range paths {
+		st, err := os.Stat(root)
+		if err != nil {
+			return nil, err
+		}
+		if !st.IsDir() {
+			p, err := inspect(root, nameAlone(root))
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, p)
+			continue
+		}
+		programs, err := findIn(root)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, programs...)
+	}
+	found = slices.DeleteFunc(found, func(p Program) bool { return p.Arch != "" && p.Arch != arch })
+	slices.SortStableFunc(found, func(a, b Program) int { return strings.Compare(a.Name, b.Name) })
+	for i := 1; i < len(found); i++ {
+		if a, b := found[i-1], found[i]; a.Name == b.Name {
+			return nil, fmt.Errorf("two contracts are called %s: %s%s and %s%s", a.Name, a.Source, a.Binary, b.Source, b.Binary)
+		}
+	}
+	return found, nil
+}
+
+// nameAlone names a file given by itself: its folder is its area when it is a source of a suite.
+func nameAlone(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	base := strings.TrimSuffix(filepath.Base(path), ".c")
+	if base != filepath.Base(path) {
+		return filepath.Base(filepath.Dir(path)) + "/" + base
+	}
+	return base
+}
+
+func findIn(root string) ([]Program, error) {
+	var found []Program
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if path != root && (slices.Contains(skippedFolders, d.Name()) || strings.HasPrefix(d.Name(), ".")) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		p, err := inspect(path, filepath.ToSlash(strings.TrimSuffix(name, ".c")))
+		if errors.Is(err, errNoContract) {
+			return nil
+		}
+		found = append(found, p)
+		return err
+	})
+	return found, err
+}
+
+var errNoContract = errors.New("neither a C source nor a static ELF program")
+
+// inspect looks at what a file is.
+func inspect(path, name string) (Program, error) {
+	if strings.HasSuffix(path, ".c") {
+		p := Program{Name: name, Source: path}
+		return p, p.readHeader()
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		return Program{}, fmt.Errorf("%s: %w", path, errNoContract)
+	}
+	defer f.Close()
+	arch := map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64"}[f.Machine]
+	if arch == "" || f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN {
+		return Program{}, fmt.Errorf("%s: %w (%v, %v)", path, errNoContract, f.Machine, f.Type)
+	}
+	if slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		return Program{}, fmt.Errorf("%s: %w: it asks for a dynamic loader", path, errNoContract)
+	}
+	return Program{Name: name, Binary: path, Arch: arch}, nil
+}
+
+// Lines of a source's header comment that the runner reads.
+var headerLine = regexp.MustCompile(`^ \* (Catches|Timeout|Arch|Flags): *(.*)$`)
+
+// readHeader reads the comment at the top of a source.
+func (p *Program) readHeader() error {
+	source, err := os.ReadFile(p.Source)
+	if err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(bytes.NewReader(source))
+	last := ""
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), " */") {
+		m := headerLine.FindStringSubmatch(lines.Text())
+		if m == nil {
+			if last == "Catches" {
+				p.Catches += " " + strings.TrimLeft(lines.Text(), " *")
+			}
+			continue
+		}
+		last = m[1]
+		switch m[1] {
+		case "Catches":
+			p.Catches = m[2]
+		case "Arch":
+			p.Arch = m[2]
+		case "Flags":
+			p.Flags = strings.Fields(m[2])
+		case "Timeout":
+			if p.Timeout, err = time.ParseDuration(m[2]); err != nil {
+				return fmt.Errorf("%s: header: %w", p.Source, err)
+			}
+		}
+	}
+	return lines.Err()
+}
+
+// Shard keeps the programs of shard i of n (from 1), dealt out in turn so that areas spread evenly.
+func Shard(programs []Program, i, n int) []Program {
+	var kept []Program
+	for k, p := range programs {
+		if k%n == i-1 {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
