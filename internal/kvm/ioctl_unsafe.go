@@ -42,7 +42,6 @@ func R[T any](nr uintptr) uintptr   { var t T; return gokvm.IIOR(nr, unsafe.Size
 func W[T any](nr uintptr) uintptr   { var t T; return gokvm.IIOW(nr, unsafe.Sizeof(t)) }
 func RW[T any](nr uintptr) uintptr  { var t T; return gokvm.IIOWR(nr, unsafe.Sizeof(t)) }
 func pointerTo(p *uint64) uint64    { return uint64(uintptr(unsafe.Pointer(p))) }
-func address(b []byte) uintptr      { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
 func runWord(run []byte) *uint32    { return (*uint32)(unsafe.Pointer(unsafe.SliceData(run))) }
 func setImmediateExit(run []byte)   { atomic.OrUint32(runWord(run), immediateExitBit) }
 func clearImmediateExit(run []byte) { atomic.AndUint32(runWord(run), ^uint32(immediateExitBit)) }

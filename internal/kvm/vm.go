@@ -100,6 +100,15 @@ func (vm *VM) Check(c gokvm.Capability) int {
 	return int(n)
 }
 
+// MaxCPUs is how many vCPUs a VM of this host may have.
+func (vm *VM) MaxCPUs() int {
+	const capNrVCPUs, capMaxVCPUs = 9, 66
+	if n := vm.Check(capMaxVCPUs); n > 0 {
+		return n
+	}
+	return max(vm.Check(capNrVCPUs), 1)
+}
+
 type enableCap struct {
 	Cap, Flags uint32
 	Args       [4]uint64

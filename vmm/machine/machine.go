@@ -92,6 +92,9 @@ func New(cfg Config) (_ *Machine, err error) {
 	if m.vm, err = newVM(cfg.CPUs); err != nil {
 		return nil, err
 	}
+	if limit := m.vm.MaxCPUs(); cfg.CPUs > limit {
+		return nil, fmt.Errorf("%w: %d vCPUs, this host's KVM can run %d", ErrConfig, cfg.CPUs, limit)
+	}
 	if limit := m.vm.MaxMemory(); cfg.Memory > limit {
 		return nil, fmt.Errorf("%w: %d MiB of memory, this host's KVM can address %d MiB", ErrConfig, cfg.Memory>>20, limit>>20)
 	}

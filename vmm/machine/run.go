@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -101,6 +102,12 @@ func (c *cpu) loop() {
 	defer runtime.UnlockOSThread()
 	defer c.v.Bind()()
 	x := new(kvm.Exit)
+	// The monitor's own mistake ends in a report about the guest that led to it.
+	defer func() {
+		if r := recover(); r != nil {
+			c.fatal(x, fmt.Errorf("panic in the monitor: %v\n%s", r, debug.Stack()))
+		}
+	}()
 	for !c.m.isStopped() {
 		err := c.v.Run(x)
 		switch {
