@@ -18,6 +18,12 @@ func systemGuest(t *testing.T) *guest {
 	for _, a := range strings.Fields("sh ls cat ps mount umount df free uptime top id pidof kill sleep grep wc head mkdir mountpoint touch ln readlink stat rm mv hostname dd cmp find sort sed mktemp mkfifo truncate tail tty nproc echo awk cut printf test env du realpath chmod chown cp tr seq pstree killall dmesg fuser lsof who") {
 		files["bin/"+a] = []byte("-> /bin/busybox")
 	}
+	return systemGuestWith(t, files)
+}
+
+// systemGuestWith is a guest with these files and /proc.
+func systemGuestWith(t *testing.T, files map[string][]byte) *guest {
+	t.Helper()
 	g := newGuest(t, files)
 	old := syscalls.MemoryTotals
 	t.Cleanup(func() { syscalls.MemoryTotals = old })

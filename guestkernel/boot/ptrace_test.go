@@ -266,7 +266,6 @@ type hostContext struct {
 	table  atomic.Pointer[hostTable]
 	m      *hostMachine
 	kick   atomic.Bool
-	ret    int64
 }
 
 // hostVector is the size of the host CPU's XSAVE image in standard format; a shorter one is refused.

@@ -321,6 +321,7 @@ func (s *system) serve(commands <-chan received) error {
 	nucleus.Stamp(bootinfo.PhaseProgramExit)
 	exit := exitOf(g)
 	<-s.tasks.KillAll()
+	s.checkLeaks()
 	s.terminal.Drain()
 	for _, p := range []*countedPort{s.tty, s.stdout, s.stderr} {
 		if err := p.Drain(); err != nil {
@@ -335,6 +336,14 @@ func (s *system) serve(commands <-chan received) error {
 	s.commands.Drain()
 	s.waitForHost()
 	return nil
+}
+
+// checkLeaks reports what user memory is left when no task is: only the zero frame may be.
+func (s *system) checkLeaks() {
+	owned := nucleus.FrameStats().Owned
+	if user, contexts := owned[nucleus.OwnerUser], owned[nucleus.OwnerContext]; user > 1 || contexts > 0 {
+		nucleus.LogWrite(fmt.Appendf(nil, "ringo: leak: all tasks have ended, but %d frames of user memory and %d user contexts are in use\n", user-1, contexts))
+	}
 }
 
 // streams makes the program's standard streams.

@@ -123,7 +123,7 @@ func Load(space *mm.Space, p Program, open Opener, hw Hardware, random mm.Random
 	if err != nil {
 		return Loaded{}, err
 	}
-	bias, err := exe.place(space, random, exe.interp != "")
+	bias, err := exe.place(space, random)
 	if err != nil {
 		return Loaded{}, err
 	}

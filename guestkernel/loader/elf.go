@@ -26,14 +26,13 @@ const (
 	maxPhdrBytes = 64 << 10
 
 	// dynBase is where position-independent programs go (ELF_ET_DYN_BASE).
-	dynBase       = mm.UserTop / 3 * 2 &^ (mm.PageSize - 1)
-	dynRandPages  = 1 << 28
-	maxLoadedSize = mm.UserTop
+	dynBase      = mm.UserTop / 3 * 2 &^ (mm.PageSize - 1)
+	dynRandPages = 1 << 28
 )
 
 type phdr struct {
-	kind, flags                               uint32
-	off, vaddr, filesz, memsz, align, dataEnd uint64
+	kind, flags                      uint32
+	off, vaddr, filesz, memsz, align uint64
 }
 
 func (p *phdr) prot() (prot mm.Prot) {
@@ -171,9 +170,9 @@ func readInterp(f File, p phdr) (string, error) {
 	return name, nil
 }
 
-// place picks the load bias. A position-independent program goes to dynBase, an interpreter and a
-// static one among the mappings (they find no brk conflict there on Linux either).
-func (x *executable) place(space *mm.Space, random mm.Random, main bool) (bias uint64, err error) {
+// place picks the load bias: 0 for a program with fixed addresses, a random place above dynBase for a position-independent
+// one, a place among the mappings for an interpreter (random is nil).
+func (x *executable) place(space *mm.Space, random mm.Random) (bias uint64, err error) {
 	if !x.dyn {
 		return 0, nil
 	}
@@ -193,7 +192,6 @@ func (x *executable) place(space *mm.Space, random mm.Random, main bool) (bias u
 	if err := space.Unmap(addr, size); err != nil {
 		return 0, err
 	}
-	_ = main
 	return (addr+x.align-1)&^(x.align-1) - x.start, nil
 }
 
@@ -316,7 +314,7 @@ func loadInterpreter(space *mm.Space, interp, program string, open Opener, hw Ha
 		}
 		return 0, 0, &ErrNoInterpreter{program, interp, err}
 	}
-	bias, err := x.place(space, nil, false)
+	bias, err := x.place(space, nil)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -56,14 +56,14 @@ type Space struct {
 	dead  bool     // released: every operation fails
 	gone  []Object // to be detached when mu is released
 
-	mmapBase          uint64 // mappings are placed below
-	brkStart, brk     uint64
-	stackLimit        uint64 // bytes a stack may grow to (RLIMIT_STACK)
-	addressLimit      uint64 // bytes of VMAs (RLIMIT_AS)
-	mapped            uint64 // bytes of VMAs
-	peakMapped        uint64
-	peakResident      int
-	faults, majorCopy uint64
+	mmapBase      uint64 // mappings are placed below
+	brkStart, brk uint64
+	stackLimit    uint64 // bytes a stack may grow to (RLIMIT_STACK)
+	addressLimit  uint64 // bytes of VMAs (RLIMIT_AS)
+	mapped        uint64 // bytes of VMAs
+	peakMapped    uint64
+	peakResident  int
+	faults        uint64
 
 	image Image // set by the loader
 }

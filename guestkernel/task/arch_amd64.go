@@ -10,8 +10,6 @@ type (
 	altStack = abi.Stack
 )
 
-const hasFork = abi.HasFork
-
 var (
 	signalFrame     = abi.SignalFrame
 	readSignalFrame = abi.ReadSignalFrame

@@ -84,7 +84,7 @@ func (t *Task) defaultActionLocked(sig int) {
 		t.k.stopGroupLocked(t.group, sig)
 	default:
 		// Core dumps are not written, so the status never has the core bit.
-		t.k.killGroupLocked(t.group, sig, false)
+		t.k.killGroupLocked(t.group, sig)
 	}
 }
 
@@ -153,7 +153,7 @@ func (t *Task) fault(sig unix.Signal, code int32, addr uint64, f fault) {
 	t.k.mu.Lock()
 	defer t.k.mu.Unlock()
 	if sig == unix.SIGKILL {
-		t.k.killGroupLocked(t.group, int(sig), false)
+		t.k.killGroupLocked(t.group, int(sig))
 		return
 	}
 	t.forceLocked(info, false)

@@ -197,7 +197,7 @@ func (k *Kernel) KillAll() <-chan struct{} {
 	k.mu.Lock()
 	for _, g := range k.groups {
 		if g != k.init {
-			k.killGroupLocked(g, int(unix.SIGKILL), true)
+			k.killGroupLocked(g, int(unix.SIGKILL))
 		}
 	}
 	k.mu.Unlock()

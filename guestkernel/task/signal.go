@@ -219,7 +219,7 @@ func (k *Kernel) sendLocked(g *Group, t *Task, info *Info) error {
 	}
 	switch {
 	case sig == int(unix.SIGKILL):
-		k.killGroupLocked(g, sig, false)
+		k.killGroupLocked(g, sig)
 		return nil
 	case sig == int(unix.SIGCONT):
 		g.dropPendingLocked(stopSignals)
@@ -272,9 +272,8 @@ func (g *Group) dropPendingLocked(sigs SigSet) {
 	}
 }
 
-// killGroupLocked makes every task of g exit; the wait status says that sig did it. hard ends it even in
-// the middle of an exec.
-func (k *Kernel) killGroupLocked(g *Group, sig int, hard bool) {
+// killGroupLocked makes every task of g exit; the wait status says that sig did it.
+func (k *Kernel) killGroupLocked(g *Group, sig int) {
 	if !g.exiting {
 		g.exiting, g.exitCode = true, sig
 	}
@@ -282,7 +281,6 @@ func (k *Kernel) killGroupLocked(g *Group, sig int, hard bool) {
 		t.killed = true
 		t.notifyLocked()
 	}
-	_ = hard
 }
 
 // setMaskLocked changes t's mask; what it newly blocks of the process's pending signals goes to another task.

@@ -42,7 +42,6 @@ type Task struct {
 	state    atomic.Int32 // State
 	pdeath   atomic.Int32 // PR_SET_PDEATHSIG
 	sysno    atomic.Int64 // call being served, -1 outside
-	blocked  atomic.Uint64
 	switches atomic.Uint64
 
 	work      atomic.Bool   // signals or exits wait to be looked at before user mode
