@@ -126,6 +126,13 @@ func runCheck(seed, mode, iterations uint64) error {
 			calls.Add(1)
 			nr, args := s.ctx.Syscall()
 			if nr == callNothing {
+				if mapped { // the next access shall fault again
+					if err := s.t.Unmap(faultPage, 4096, nil); err != nil {
+						return err
+					}
+					nucleus.ShootdownUser(s.t.Root, faultPage, 4096)
+					mapped = false
+				}
 				s.ctx.SetReturn(0)
 				if mapped { // the next turn faults again
 					s.t.Unmap(faultPage, 4096, nil)

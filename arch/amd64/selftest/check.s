@@ -133,6 +133,11 @@ loop:
 	MOVQ GENERAL(11), R11
 	JMP verify
 fault:
+	MOVQ $1002, AX // lets the kernel unmap the page
+	SYSCALL
+	MOVQ GENERAL(0), AX
+	MOVQ GENERAL(1), CX
+	MOVQ GENERAL(11), R11
 	MOVQ AX, 0x220000
 	MOVQ 0x220000, AX
 	JMP verify

@@ -112,9 +112,12 @@ loop:
 	MOVD	0(RSP), R0
 	B	verify
 
-	// ModeFault: x2 of the state is FaultPage. The store faults, the load finds what it stored.
+	// ModeFault: x2 of the state is FaultPage. The call lets the kernel unmap it, the store faults, the
+	// load finds what it stored.
 fault:
 	FILL
+	SVC	$0
+	MOVD	0(RSP), R0
 	MOVD	R1, (R2)
 	MOVD	(R2), R1
 	B	verify
