@@ -117,6 +117,8 @@ type Stats struct {
 	Switches                uint64 // thread switches
 	Threads                 uint64
 	VMAs                    uint64
+	IdleTime                uint64 // ns that CPUs were halted, all together
+	Counts                  Counts
 }
 
 // FrameStats is a consistent snapshot. Any goroutine.

@@ -37,6 +37,7 @@ func fillStats(buf, size uint64) int64 {
 	s.TotalFrames, s.FreeFrames, s.Owned = k.frames.total, k.frames.freeFrames, k.frames.owned
 	for i := range int(k.info.CPUs) {
 		s.Traps += k.cpus[i].traps
+		s.IdleTime += uint64(k.cpus[i].idleTime)
 	}
 	for i := range k.sched.high {
 		s.Switches += k.sched.threads[i].switches
@@ -45,6 +46,7 @@ func fillStats(buf, size uint64) int64 {
 		}
 	}
 	s.VMAs = uint64(k.vmas.n)
+	s.Counts = k.counts
 	*(*Stats)(pointer(uintptr(buf))) = s
 	return 0
 }

@@ -40,6 +40,18 @@ type kernelState struct {
 		cpu   int32
 	}
 	request tlbRequest
+	counts  Counts
+}
+
+// Counts are events that cost an exit to the monitor's host, and their causes.
+type Counts struct {
+	IPIs       uint64 // interrupts sent to other CPUs
+	Deadlines  uint64 // timer programmed
+	Timers     uint64 // timer interrupts
+	Lines      uint64 // device interrupts
+	Halts      uint64 // idle CPUs
+	Shootdowns uint64 // TLB shootdowns that had to ask another CPU
+	HeapFaults uint64 // demand-paged pages of the Go heap
 }
 
 var k kernelState
@@ -50,6 +62,8 @@ type cpuState struct {
 	preempt  bool  // a woken thread shall run before the current one
 	armed    int64 // Nanotime for which the timer is programmed, 0: none
 	sliceEnd int64 // Nanotime at which the current thread gives way, 0: nobody waits
+	pollTime int64 // ns to poll before the next halt
+	idleTime int64 // ns halted
 	flush    uint32
 	traps    uint64 // handler calls
 	lastTrap lastTrap
@@ -142,7 +156,11 @@ func shootdown(r tlbRequest, userRoot uint64) {
 		}
 		atomic.StoreUint32(&k.cpus[cpu].flush, flushRequest)
 		asked |= 1 << cpu
+		k.counts.IPIs++
 		sendIPI(cpu)
+	}
+	if asked != 0 {
+		k.counts.Shootdowns++
 	}
 	if r.dropRoot != 0 && loadedRoot() == r.dropRoot {
 		loadRoot(k.root)
@@ -222,10 +240,18 @@ func leave(c *cpuState, me int) {
 		}
 		armTimer(c, me)
 		sendKicks(me)
+		if c.pollTime > 0 && poll(c, me) {
+			continue
+		}
+		k.counts.Halts++
 		unlock()
+		halted := nanotime()
 		source := idle()
 		lock()
 		s.idle &^= 1 << me
+		halted = nanotime() - halted
+		c.idleTime += halted
+		adaptPoll(c, halted < maxPoll)
 		interrupted(c, me, source)
 	}
 	if s.queue.head == none {
@@ -240,6 +266,41 @@ func leave(c *cpuState, me int) {
 	armTimer(c, me)
 	sendKicks(me)
 	unlock()
+}
+
+// poll looks for work for a while before the CPU halts: a halt and the interrupt that ends it
+// cost far more than a short wait, and whoever makes a thread runnable meanwhile need not send an
+// interrupt. It answers whether there is something to do. Lock held, released in between.
+func poll(c *cpuState, me int) bool {
+	s := &k.sched
+	s.polling |= 1 << me
+	unlock()
+	for end := nanotime() + c.pollTime; nanotime() < end; pause() {
+		if atomic.LoadInt32(&s.queue.head) != none || atomic.LoadUint32(&c.flush) != flushNothing {
+			break
+		}
+	}
+	lock()
+	s.polling &^= 1 << me
+	if s.queue.head == none {
+		s.idle |= 1 << me // who gave us a thread that somebody else took has cleared it
+		return false
+	}
+	s.idle &^= 1 << me
+	adaptPoll(c, true)
+	return true
+}
+
+// maxPoll bounds the time a CPU polls before it halts, in ns.
+const maxPoll = 100_000
+
+// adaptPoll learns from whether work came soon: an idle machine stops polling after a few halts.
+func adaptPoll(c *cpuState, soon bool) {
+	if soon {
+		c.pollTime = min(2*c.pollTime+10_000, maxPoll)
+	} else {
+		c.pollTime /= 4
+	}
 }
 
 func switchTo(c *cpuState, me int, i int32) {
@@ -263,12 +324,14 @@ func armTimer(c *cpuState, me int) {
 	}
 	if want != 0 && (c.armed == 0 || want < c.armed) {
 		c.armed = want
+		k.counts.Deadlines++
 		setDeadline(counterAt(want))
 	}
 }
 
 func sendKicks(me int) {
 	for kick := k.sched.kick &^ (1 << me); kick != 0; kick &= kick - 1 {
+		k.counts.IPIs++
 		sendIPI(lowestBit(kick))
 	}
 	k.sched.kick = 0
@@ -280,6 +343,7 @@ func interrupted(c *cpuState, me int, source uint64) {
 	switch {
 	case source == sourceTimer:
 		now := nanotime()
+		k.counts.Timers++
 		c.armed = 0
 		if int(k.timers.cpu) == me {
 			k.timers.armed = 0
@@ -298,6 +362,7 @@ func interrupted(c *cpuState, me int, source uint64) {
 			}
 		}
 	case source >= sourceLine:
+		k.counts.Lines++
 		// Where every P is busy, no thread waits in epoll_pwait, and sysmon is the one that polls
 		// for the runtime: do not let it sleep out its 10 ms.
 		if k.fds.line(uint32(source-sourceLine), s, me) || s.hasten(me) {

@@ -35,6 +35,7 @@ func populate(addr uint64) bool {
 	if !ok || !v.accessible {
 		return false
 	}
+	k.counts.HeapFaults++
 	phys, ok := k.frames.alloc(0, OwnerHeap)
 	if !ok {
 		fatalError("out of memory: no frame for the Go heap at", addr)

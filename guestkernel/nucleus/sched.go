@@ -60,6 +60,7 @@ type scheduler struct {
 	timers  [maxThreads]int32 // heap of threads by deadline
 	ntimers int32
 	idle    uint64 // CPUs that halt, or are about to
+	polling uint64 // those of them that look at the run queue by themselves
 	kick    uint64 // CPUs to interrupt when the lock is released
 }
 
@@ -149,9 +150,12 @@ func (s *scheduler) requeue(i int32, front bool) {
 
 // kickOne marks the lowest CPU of a set for an interrupt and as not idle any more.
 func (s *scheduler) kickOne(cpus uint64) {
+	if polling := cpus & s.polling; polling != 0 {
+		cpus = polling
+	}
 	bit := cpus & -cpus
 	s.idle &^= bit
-	s.kick |= bit
+	s.kick |= bit &^ s.polling
 }
 
 // next takes the first runnable thread, -1 when there is none.

@@ -71,6 +71,19 @@ func TestReadyKicksAnIdleCPUOnce(t *testing.T) {
 	}
 }
 
+func TestPollingCPUNeedsNoInterrupt(t *testing.T) {
+	s := newScheduler(t, 2)
+	s.idle, s.polling = 0b110, 0b100
+	s.ready(0, false, self)
+	if s.kick != 0 || s.idle != 0b010 {
+		t.Errorf("kick %b, idle %b: the polling CPU finds the thread by itself", s.kick, s.idle)
+	}
+	s.ready(1, false, self)
+	if s.kick != 0b010 {
+		t.Errorf("kick %b: the second thread is for the halted CPU", s.kick)
+	}
+}
+
 func TestFutexWakesInOrderAndOnlyTheKey(t *testing.T) {
 	s := newScheduler(t, 5)
 	const key = 0x1000
