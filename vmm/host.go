@@ -139,7 +139,13 @@ func (c *runCommand) inHosted(ctx context.Context, o guest.Options) error {
 		argv = append(argv, option, name+rest)
 	}
 	file("--kernel", c.Kernel, "", false)
-	file("--initrd", c.Initrd, "", false)
+	switch {
+	case c.Initrd == nil:
+	case *c.Initrd == "":
+		argv = append(argv, "--initrd", "")
+	default:
+		file("--initrd", *c.Initrd, "", false)
+	}
 	for _, a := range c.Add {
 		file("--add", a.Host, ":"+a.Guest, false)
 	}

@@ -23,7 +23,7 @@ type runCommand struct {
 	CPUs    int              `name:"cpus" default:"1" help:"Number of virtual CPUs, 1 to ${maxcpus}."`
 	Mem     size             `default:"256M" help:"Guest memory, like 256M or 2G."`
 	Kernel  string           `placeholder:"ELF" help:"Kernel; the default is ringo.elf beside this command."`
-	Initrd  string           `placeholder:"CPIO" help:"Initramfs; the default is initramfs.cpio beside this command, none with an empty name."`
+	Initrd  *string          `placeholder:"CPIO" help:"Initramfs; the default is initramfs.cpio beside this command, none with an empty name."`
 	Add     []guest.Addition `placeholder:"HOST:GUEST" sep:"none" help:"Put a file or folder of the host into the guest's root file system. May be repeated."`
 	Append  string           `placeholder:"CMDLINE" help:"Kernel command line."`
 	Timeout time.Duration    `placeholder:"D" help:"End the guest after this time (like 30s), with status 124."`
@@ -77,7 +77,7 @@ func (c *runCommand) Run() error {
 
 func (c *runCommand) options() guest.Options {
 	o := guest.Options{
-		CPUs: c.CPUs, Memory: uint64(c.Mem), Kernel: c.Kernel, Initrd: c.Initrd, Add: c.Add, CommandLine: c.Append,
+		CPUs: c.CPUs, Memory: uint64(c.Mem), Kernel: c.Kernel, Add: c.Add, CommandLine: c.Append,
 		Program: c.Program, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Started: c.started,
 		Measure: c.Phases != "" && c.Phases != "-",
 		Env:     []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "USER=root"},
@@ -89,7 +89,9 @@ func (c *runCommand) options() guest.Options {
 	if o.Kernel == "" {
 		o.Kernel = filepath.Join(folder, "ringo.elf")
 	}
-	if o.Initrd == "" {
+	if c.Initrd != nil {
+		o.Initrd = *c.Initrd
+	} else {
 		if def := filepath.Join(folder, "initramfs.cpio"); exists(def) {
 			o.Initrd = def
 		}
