@@ -551,9 +551,6 @@ func observe(s system) string {
 	var b strings.Builder
 	for _, n := range names {
 		st, err := s.stat(n, false)
-		if st.mode&unix.S_IFMT == unix.S_IFDIR {
-			st.size = 0 // depends on the filesystem
-		}
 		fmt.Fprintf(&b, "%s: %+v %s\n", n, st, errText(err))
 	}
 	return b.String()

@@ -35,16 +35,12 @@ type entry struct {
 }
 
 // firstPos is behind "." and "..".
-const firstPos = 2
+const firstPos = 3
 
 func (d *directory) add(name string, i vfs.Inode) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.last < firstPos {
-		d.last = firstPos
-	} else {
-		d.last++
-	}
+	d.last = max(d.last+1, firstPos)
 	e := &entry{name, i, d.last}
 	d.entries[name] = e
 	d.order = append(d.order, e)
@@ -77,7 +73,7 @@ func (d *directory) empty() bool {
 func (d *directory) Size() (int64, int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return int64(len(d.entries)) * direntSize, 0
+	return int64(len(d.entries)+2) * direntSize, 0
 }
 
 // Destroy implements vfs.Inode.
@@ -263,7 +259,7 @@ type openDirectory struct {
 	d *directory
 }
 
-// ReadDir implements vfs.File. A position is the position of the last entry that was emitted, plus one.
+// ReadDir implements vfs.File. The newest entry comes first, as in Linux. A position is that of the last entry that was emitted; 2 is the start.
 func (o openDirectory) ReadDir(_ vfs.Caller, fd *vfs.Description, pos *int64, emit func(vfs.Dirent) bool) error {
 	if !vfs.EmitDots(fd, pos, emit) {
 		return nil
@@ -271,21 +267,24 @@ func (o openDirectory) ReadDir(_ vfs.Caller, fd *vfs.Description, pos *int64, em
 	d := o.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, e := range d.from(*pos) {
+	for _, e := range slices.Backward(d.before(*pos)) {
 		if e.inode == nil {
 			continue
 		}
 		a := e.inode.Attributes()
-		if !emit(vfs.Dirent{Name: e.name, Ino: a.Ino, Type: vfs.DirentType(a.Mode()), Next: e.at + 1}) {
+		if !emit(vfs.Dirent{Name: e.name, Ino: a.Ino, Type: vfs.DirentType(a.Mode()), Next: e.at}) {
 			return nil
 		}
-		*pos = e.at + 1
+		*pos = e.at
 	}
 	return nil
 }
 
-// from answers the entries from position pos on.
-func (d *directory) from(pos int64) []*entry {
+// before answers the entries that are older than the one at pos.
+func (d *directory) before(pos int64) []*entry {
+	if pos < firstPos {
+		return d.order
+	}
 	i := sort.Search(len(d.order), func(i int) bool { return d.order[i].at >= pos })
-	return d.order[i:]
+	return d.order[:i]
 }
