@@ -69,12 +69,19 @@ func InitMachine(info *bootinfo.Info) {
 	initClock(info.CounterHz, info.WallClock)
 	initGIC(info)
 	initCaches()
+	initFeatures()
 }
 
-// enableFeatures finishes this CPU's system registers: entry.s has done what the first Go
-// instruction needs.
-func enableFeatures() {
+// initFeatures finds out what kernel Go code runs with.
+func initFeatures() {
 	if features()>>20&0xf != 0 { // ID_AA64MMFR1_EL1.PAN
+		pstateKernel |= pstatePAN
+	}
+}
+
+// enableFeatures finishes this CPU's state: entry.s has done what the first Go instruction needs.
+func enableFeatures() {
+	if pstateKernel&pstatePAN != 0 {
 		setPAN()
 	}
 }

@@ -76,8 +76,10 @@ const (
 	pstateD    = 1 << 9
 	pstatePAN  = 1 << 22
 
-	// Kernel Go code: debug exceptions and FIQ masked, IRQ and SError open.
-	pstateKernel = pstateEL1t | pstateF | pstateD | pstatePAN
 	// What the user may choose: NZCV, TCO, DIT, SSBS, BTYPE.
 	pstateUserMask = 0xf<<28 | 1<<25 | 1<<24 | 1<<12 | 3<<10
 )
+
+// pstateKernel is kernel Go code's: debug exceptions and FIQ masked, IRQ and SError open. initFeatures
+// adds PAN where the CPU has it.
+var pstateKernel uint64 = pstateEL1t | pstateF | pstateD

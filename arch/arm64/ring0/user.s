@@ -132,7 +132,7 @@ TEXT ·userIRQ(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVD	cpu_thread(R1), R18_PLATFORM
 	MOVD	cpu_userSP(R1), R2
 	MOVD	cpu_userPC(R1), R3
-	MOVD	$const_pstateKernel, R4
+	MOVD	·pstateKernel(SB), R4
 	MOVD	R2, Frame_SP(R18_PLATFORM)
 	MOVD	R3, Frame_ELR(R18_PLATFORM)
 	MOVD	R4, Frame_SPSR(R18_PLATFORM)
