@@ -75,16 +75,21 @@ func TestAppletsLikeLinux(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range []string{"dev", "proc"} {
-		target := filepath.Join(root, m)
-		if err := unix.Mount("/"+m, target, "", unix.MS_BIND, ""); err != nil {
-			t.Skipf("bind mount of /%s: %v", m, err)
+	// Its /dev holds nodes of its own and its /proc is mounted in a mount namespace of the child's own: nothing of the host's is ever mounted
+	// where this test removes files.
+	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "urandom": 9} {
+		if err := unix.Mknod(filepath.Join(root, "dev", name), unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))); err != nil {
+			t.Skipf("mknod %s: %v", name, err)
 		}
-		defer unix.Unmount(target, unix.MNT_DETACH)
 	}
-	host := exec.Command("/bin/sh", "script")
-	host.Dir, host.Env = "/w", []string{"PATH=/bin", "HOME=/"}
-	host.SysProcAttr = &unix.SysProcAttr{Chroot: root}
+	for name, target := range map[string]string{"stdin": "0", "stdout": "1", "stderr": "2"} {
+		if err := os.Symlink("/proc/self/fd/"+target, filepath.Join(root, "dev", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	host := exec.Command("/bin/sh", "-c", "/bin/mount -t proc proc /proc && cd /w && exec sh script")
+	host.Dir, host.Env = "/", []string{"PATH=/bin", "HOME=/"}
+	host.SysProcAttr = &unix.SysProcAttr{Chroot: root, Unshareflags: unix.CLONE_NEWNS}
 	host.Path = "/bin/sh"
 	want, err := host.CombinedOutput()
 	if err != nil {
