@@ -351,3 +351,65 @@ func testKernelHalf[F Format](t *testing.T) {
 		t.Errorf("Unmap of an empty user half: %v", err)
 	}
 }
+
+// bump is page-table memory that does not use Go's heap once it exists, like the nucleus's.
+type bump struct {
+	tables [16][Entries]uint64
+	free   []uint64
+}
+
+func (b *bump) Table(gpa uint64) *[Entries]uint64 {
+	if i := gpa / Size4K; i < uint64(len(b.tables)) {
+		return &b.tables[i]
+	}
+	return nil
+}
+
+func (b *bump) AllocTable() (uint64, bool) {
+	if len(b.free) == 0 {
+		return 0, false
+	}
+	gpa := b.free[len(b.free)-1]
+	b.free = b.free[:len(b.free)-1]
+	return gpa, true
+}
+
+func (b *bump) FreeTable(gpa uint64) { b.free = append(b.free, gpa) }
+
+// The nucleus runs this below the Go runtime: nothing may allocate.
+func TestNothingAllocates(t *testing.T) {
+	onBoth(t, testNoAllocation[amd64.Format], testNoAllocation[arm64.Format])
+}
+
+func testNoAllocation[F Format](t *testing.T) {
+	b := &bump{}
+	for i := range uint64(len(b.tables)) {
+		b.free = append(b.free, i*Size4K)
+	}
+	root, _ := b.AllocTable()
+	tab := &Table[F]{Root: root, Mem: b}
+	pages := 0
+	count := func(Leaf) { pages++ }
+	if n := testing.AllocsPerRun(20, func() {
+		if err := tab.MapRange(Size1G, 0, Size2M+3*Size4K, User|Write, Size2M); err != nil {
+			t.Error(err)
+		}
+		if err := tab.Map(Size1G, 0, Size4K, User); err != ErrMapped {
+			t.Error(err)
+		}
+		if err := tab.Protect(Size1G+Size4K, Size4K, User); err != nil {
+			t.Error(err)
+		}
+		if w := tab.Walk(Size1G + Size4K); w.Result != WalkMapped {
+			t.Error(w.Result)
+		}
+		if err := tab.Unmap(0, UserEnd, count); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations a run", n)
+	}
+	if pages == 0 || len(b.free) != len(b.tables)-1 {
+		t.Errorf("%d pages, %d tables free", pages, len(b.free))
+	}
+}
