@@ -11,7 +11,7 @@
  *
  * -g says that this is a guest of its own, where every process may be killed.
  * -i makes such surroundings on Linux: new PID, mount and IPC namespaces whose root is ROOT (read-only),
- * with fresh /proc and /tmp, the host's /dev and /sys, and BINARIES at /contracts.
+ * with /dev, /proc, /sys and /tmp of their own, and BINARIES at /contracts. Nothing in there can reach the host's files.
  *
  * Standard output is a sequence of frames: "KIND LENGTH\n" and LENGTH bytes.
  *   begin  name        out, err  bytes the program wrote
@@ -88,6 +88,37 @@ static void put(const char *path, const char *text)
 	close(fd);
 }
 
+/* devices makes ROOT/dev: the few nodes that every Linux has, each the host's own. */
+static void devices(const char *root)
+{
+	static const char *const nodes[] = { "null", "zero", "full", "random", "urandom", "tty" };
+	static const char *const links[][2] = { { "/proc/self/fd", "fd" }, { "fd/0", "stdin" }, { "fd/1", "stdout" }, { "fd/2", "stderr" }, { "pts/ptmx", "ptmx" } };
+	char p[4096], host[64];
+	snprintf(p, sizeof p, "%s/dev", root);
+	must_mount("dev", p, "tmpfs", 0);
+	for (unsigned i = 0; i < sizeof nodes / sizeof *nodes; i++) {
+		snprintf(p, sizeof p, "%s/dev/%s", root, nodes[i]);
+		snprintf(host, sizeof host, "/dev/%s", nodes[i]);
+		int fd = open(p, O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
+		if (fd < 0)
+			die(p);
+		close(fd);
+		must_mount(host, p, NULL, MS_BIND);
+	}
+	for (unsigned i = 0; i < sizeof links / sizeof *links; i++) {
+		snprintf(p, sizeof p, "%s/dev/%s", root, links[i][1]);
+		if (symlink(links[i][0], p) < 0)
+			die(p);
+	}
+	snprintf(p, sizeof p, "%s/dev/shm", root);
+	mkdir(p, 01777);
+	must_mount("shm", p, "tmpfs", 0);
+	snprintf(p, sizeof p, "%s/dev/pts", root);
+	mkdir(p, 0755);
+	if (mount("devpts", p, "devpts", 0, "newinstance,ptmxmode=0666,mode=0620") < 0)
+		die(p);
+}
+
 /* isolate returns in process 1 of new namespaces; the caller's process waits for that one. */
 static void isolate(const char *root, const char *binaries)
 {
@@ -117,11 +148,9 @@ static void isolate(const char *root, const char *binaries)
 	char p[4096];
 	must_mount("none", "/", NULL, MS_REC | MS_PRIVATE);
 	must_mount(root, root, NULL, MS_BIND);
-	static const char *const shown[] = { "/dev", "/sys" };
-	for (int i = 0; i < 2; i++) {
-		snprintf(p, sizeof p, "%s%s", root, shown[i]);
-		must_mount(shown[i], p, NULL, MS_BIND | MS_REC);
-	}
+	devices(root);
+	snprintf(p, sizeof p, "%s/sys", root);
+	must_mount("sysfs", p, "sysfs", MS_RDONLY);
 	snprintf(p, sizeof p, "%s/contracts", root);
 	must_mount(binaries, p, NULL, MS_BIND);
 	snprintf(p, sizeof p, "%s/proc", root);
