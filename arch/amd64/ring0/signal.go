@@ -50,7 +50,7 @@ func (c *Context) signalFrame(s *Signal) uint64 {
 // SignalStack is the memory that PushSignal writes: [lo, hi) has to be present.
 func (c *Context) SignalStack(s *Signal) (lo, hi uint64) {
 	lo = c.signalFrame(s)
-	return lo, (lo+uint64(unsafe.Sizeof(signalFrame{}))+63)&^63 + uint64(vectorSize) + 64
+	return lo, (lo+uint64(unsafe.Sizeof(signalFrame{}))+63)&^63 + uint64(vectorSize)
 }
 
 // PushSignal makes the thread continue in the handler of s, with a frame from which
