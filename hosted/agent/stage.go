@@ -62,6 +62,10 @@ func becomeCommand(request *os.File) wire.Exit {
 		if err := cacheFile(cache, path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			logToConsole(err)
 		}
+		var now unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
+			start.Env = append(start.Env, fmt.Sprintf("%s=%d", wire.ExecTime, now.Nano()))
+		}
 		err = syscall.Exec(path, start.Argv, start.Env)
 	}
 	return execFailure(start.Argv[0], path, err)
