@@ -13,6 +13,7 @@ import (
 
 	"ringo/hosted"
 	"ringo/hosted/cli"
+	"ringo/hosted/wire"
 	"ringo/internal/kvm"
 	"ringo/vmm/doctor"
 	"ringo/vmm/guest"
@@ -180,7 +181,7 @@ func (c *runCommand) inHosted(ctx context.Context, o guest.Options) error {
 		}
 	}
 	command := hosted.Command{
-		Argv: argv, Env: hosted.DefaultEnv(), Shares: shares, FromMemory: whole,
+		Argv: argv, Env: append(hosted.DefaultEnv(), wire.ExecTime+"="), Shares: shares, FromMemory: whole,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 	return cli.RunAttached(ctx, c.Arch, "auto", command, os.Stderr)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -63,8 +64,8 @@ func becomeCommand(request *os.File) wire.Exit {
 			logToConsole(err)
 		}
 		var now unix.Timespec
-		if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
-			start.Env = append(start.Env, fmt.Sprintf("%s=%d", wire.ExecTime, now.Nano()))
+		if i := slices.Index(start.Env, wire.ExecTime+"="); i >= 0 && unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
+			start.Env[i] += strconv.FormatInt(now.Nano(), 10)
 		}
 		err = syscall.Exec(path, start.Argv, start.Env)
 	}

@@ -62,8 +62,9 @@ type Start struct {
 	Memory   []string // files to keep in the machine's memory
 }
 
-// ExecTime is the variable in a command's environment that says when it was executed: nanoseconds of CLOCK_MONOTONIC. A process cannot
-// find that out by itself, and what it is charged for includes the agent's preparations in the same process.
+// ExecTime is a variable that a command may have with an empty value in its environment: the agent fills in when it executes the command,
+// nanoseconds of CLOCK_MONOTONIC. A process cannot find that out by itself, and what it is charged for includes the agent's
+// preparations in the same process.
 const ExecTime = "RINGO_EXEC_TIME"
 
 // Share is a folder or file of the outside that a command sees.
