@@ -48,13 +48,18 @@ func mountSystem() error {
 		{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "ptmxmode=0666,mode=0620", false},
 		{"tmpfs", "/dev/shm", "tmpfs", noDev, "mode=1777", false},
 		{"tmpfs", "/tmp", "tmpfs", noDev, "mode=1777", false},
-		{"tmpfs", execCache, "tmpfs", noDev, "mode=0755", false},
 		{"cgroup2", "/sys/fs/cgroup", "cgroup2", noDev | unix.MS_NOEXEC, "", false},
 		{"debugfs", "/sys/kernel/debug", "debugfs", noDev | unix.MS_NOEXEC, "", true},
 		{"tracefs", "/sys/kernel/tracing", "tracefs", noDev | unix.MS_NOEXEC, "", true},
 		{"bpf", "/sys/fs/bpf", "bpf", noDev | unix.MS_NOEXEC, "mode=0700", true},
 	} {
 		if err := m.do(); err != nil {
+			return err
+		}
+	}
+	// Huge pages for programs and kernels: fewer page faults, in nested guests too. Not every kernel has them.
+	if (mount{"tmpfs", execCache, "tmpfs", noDev, "mode=0755,huge=always", false}).do() != nil {
+		if err := (mount{"tmpfs", execCache, "tmpfs", noDev, "mode=0755", false}).do(); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,9 @@ type Request struct {
 	CPUs       int
 	Kernel     io.ReaderAt
 	KernelSize uint64 // bytes of the file
+	// Share, if set, makes guest memory show part of the kernel file in place of a copy, with the
+	// same effect. For files that do not change.
+	Share func(gpa, size uint64, offset int64) error
 	// Initrd writes the initramfs, InitrdSize bytes exactly, to a writer that is the
 	// guest's memory; InitrdSize 0: none.
 	Initrd      func(io.Writer) error
@@ -54,7 +57,7 @@ func Load(q *Request) (*Result, error) {
 	if len(q.RAM) == 0 || q.RAM[0][0] != l.RAMBase {
 		return nil, fmt.Errorf("guest RAM does not start at %#x", l.RAMBase)
 	}
-	k, err := LoadKernel(l, q.Memory, q.Kernel, q.KernelSize)
+	k, err := LoadKernel(l, q.Memory, q.Kernel, q.KernelSize, q.Share)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ type Kernel struct {
 // segment is a validated PT_LOAD; addresses as in the file.
 type segment struct {
 	off, vaddr, filesz, memsz uint64
-	exec                      bool
+	exec, write               bool
 }
 
 type image struct {
@@ -44,6 +44,7 @@ type image struct {
 	entry               uint64
 	low, high           uint64 // page-aligned addresses in the file
 	segments            []segment
+	shared              []span // parts that need no copy, ordered
 	dynamic             *segment
 	rela, relasz, relan uint64
 }
@@ -66,8 +67,9 @@ func CheckKernel(l *Layout, r io.ReaderAt, size uint64) error {
 
 // LoadKernel places the ELF PIE of size bytes in r at the kernel's home in mem: PT_LOADs
 // relative to the lowest, the rest of their memory zeroed, RELATIVE relocations applied.
-// Every field is checked before anything is written; memory use is bounded.
-func LoadKernel(l *Layout, mem Memory, r io.ReaderAt, size uint64) (*Kernel, error) {
+// Every field is checked before anything is written; memory use is bounded. share, if not nil, may
+// be used in place of copying, see Request.Share.
+func LoadKernel(l *Layout, mem Memory, r io.ReaderAt, size uint64, share func(gpa, size uint64, offset int64) error) (*Kernel, error) {
 	im := &image{l: l, r: r, size: size}
 	if err := im.header(); err != nil {
 		return nil, err
@@ -81,6 +83,11 @@ func LoadKernel(l *Layout, mem Memory, r io.ReaderAt, size uint64) (*Kernel, err
 	}
 	if err := im.findRelocations(); err != nil {
 		return nil, err
+	}
+	if share != nil {
+		if err := im.share(k, share); err != nil {
+			return nil, err
+		}
 	}
 	if err := im.copySegments(mem, k); err != nil {
 		return nil, err
@@ -162,7 +169,7 @@ func (im *image) programHeaders() error {
 		p := table[i*phdrSize:]
 		u64 := func(off int) uint64 { return binary.LittleEndian.Uint64(p[off:]) }
 		kind, flags := elf.ProgType(binary.LittleEndian.Uint32(p)), elf.ProgFlag(binary.LittleEndian.Uint32(p[4:]))
-		s := segment{off: u64(8), vaddr: u64(16), filesz: u64(32), memsz: u64(40), exec: flags&elf.PF_X != 0}
+		s := segment{off: u64(8), vaddr: u64(16), filesz: u64(32), memsz: u64(40), exec: flags&elf.PF_X != 0, write: flags&elf.PF_W != 0}
 		var err error
 		switch kind {
 		case elf.PT_LOAD:
@@ -298,27 +305,32 @@ func (im *image) findRelocations() error {
 
 // copySegments fills the image: file parts, and zeroes for everything else.
 func (im *image) copySegments(mem Memory, k *Kernel) error {
+	zero := func(from, to uint64) error {
+		return im.apart(from, to, func(from, to uint64) error {
+			return mem.Zero(k.Phys+(from-im.low), to-from, loader)
+		})
+	}
 	at := im.low
 	for _, s := range im.segments {
-		if err := mem.Zero(k.Phys+(at-im.low), s.vaddr-at, loader); err != nil {
+		if err := zero(at, s.vaddr); err != nil {
 			return err
 		}
-		if s.filesz > 0 {
-			b, err := mem.Slice(k.Phys+(s.vaddr-im.low), s.filesz, true, loader)
+		at = s.vaddr + s.filesz
+		if err := im.apart(s.vaddr, at, func(from, to uint64) error {
+			b, err := mem.Slice(k.Phys+(from-im.low), to-from, true, loader)
 			if err != nil {
 				return err
 			}
-			if err := im.read(s.off, b, "a segment"); err != nil {
-				return err
-			}
+			return im.read(s.off+(from-s.vaddr), b, "a segment")
+		}); err != nil {
+			return err
 		}
-		at = s.vaddr + s.filesz
-		if err := mem.Zero(k.Phys+(at-im.low), s.memsz-s.filesz, loader); err != nil {
+		if err := zero(at, s.vaddr+s.memsz); err != nil {
 			return err
 		}
 		at = s.vaddr + s.memsz
 	}
-	return mem.Zero(k.Phys+(at-im.low), im.high-at, loader)
+	return zero(at, im.high)
 }
 
 // relocate applies the relocation table, read from the file in pieces.

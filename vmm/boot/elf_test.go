@@ -81,7 +81,7 @@ func TestLoadKernelPlacesZeroesAndRelocates(t *testing.T) {
 	everyLayout(t, func(t *testing.T, l *Layout) {
 		mem := newRAM(l.RAMBase, 8<<20)
 		file := newKernelFile(l).bytes()
-		k, err := LoadKernel(l, mem, bytes.NewReader(file), uint64(len(file)))
+		k, err := LoadKernel(l, mem, bytes.NewReader(file), uint64(len(file)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -168,7 +168,7 @@ func TestLoadKernelRefuses(t *testing.T) {
 				k := newKernelFile(l)
 				c.spoil(k)
 				file := k.bytes()
-				_, err := LoadKernel(l, newRAM(l.RAMBase, 8<<20), bytes.NewReader(file), uint64(len(file)))
+				_, err := LoadKernel(l, newRAM(l.RAMBase, 8<<20), bytes.NewReader(file), uint64(len(file)), nil)
 				if !errors.Is(err, ErrKernel) || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("err = %v, want ErrKernel with %q", err, c.want)
 				}
@@ -186,7 +186,7 @@ func TestLoadKernelTruncated(t *testing.T) {
 		file := newKernelFile(l).bytes()
 		mem := newRAM(l.RAMBase, 8<<20)
 		for n := range len(file) {
-			if _, err := LoadKernel(l, mem, bytes.NewReader(file[:n]), uint64(n)); err == nil {
+			if _, err := LoadKernel(l, mem, bytes.NewReader(file[:n]), uint64(n), nil); err == nil {
 				t.Fatalf("the first %d of %d bytes were accepted", n, len(file))
 			}
 		}
@@ -197,7 +197,7 @@ func TestKernelOfTheOtherArchitecture(t *testing.T) {
 	amd, _ := LayoutOf("amd64")
 	arm, _ := LayoutOf("arm64")
 	file := newKernelFile(arm).bytes()
-	_, err := LoadKernel(amd, newRAM(0, 8<<20), bytes.NewReader(file), uint64(len(file)))
+	_, err := LoadKernel(amd, newRAM(0, 8<<20), bytes.NewReader(file), uint64(len(file)), nil)
 	if err == nil || !strings.Contains(err.Error(), "built for arm64") {
 		t.Errorf("err = %v, want one that says arm64", err)
 	}
@@ -209,7 +209,7 @@ func TestKernelLargerThanMemory(t *testing.T) {
 	k.progs[1].Memsz = 64 << 20
 	file := k.bytes()
 	mem := newRAM(0, 16<<20)
-	_, err := LoadKernel(l, mem, bytes.NewReader(file), uint64(len(file)))
+	_, err := LoadKernel(l, mem, bytes.NewReader(file), uint64(len(file)), nil)
 	if err == nil || !strings.Contains(err.Error(), "--mem") {
 		t.Errorf("err = %v, want one that names --mem", err)
 	}
@@ -249,7 +249,7 @@ func FuzzLoadKernel(f *testing.F) {
 		}
 		mem := memory[arch]
 		mem.lo, mem.hi = 0, 0
-		k, err := LoadKernel(l, mem, bytes.NewReader(file), uint64(len(file)))
+		k, err := LoadKernel(l, mem, bytes.NewReader(file), uint64(len(file)), nil)
 		if mem.touched(0, kernelOffset) {
 			t.Fatal("wrote below the image")
 		}

@@ -12,6 +12,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ringo/debug/report"
 	"ringo/internal/bootinfo"
 	"ringo/internal/command"
@@ -172,6 +174,9 @@ func (g *guest) build() error {
 		InitrdSize: uint64(initramfs.size), Initrd: initramfs.write,
 		Mark: g.phases.mark,
 	}
+	if unchanging(kernel) {
+		q.Share = func(gpa, size uint64, offset int64) error { return g.m.Memory().Share(gpa, size, kernel, offset) }
+	}
 	if q.CounterHz, err = g.m.CounterHz(); err != nil {
 		return err
 	}
@@ -192,6 +197,13 @@ func (g *guest) build() error {
 	}
 	g.phases.mark("boot tables written")
 	return nil
+}
+
+// unchanging says that a file lies in memory and cannot be written: so the hosted machines keep
+// kernels. Elsewhere a file that is rebuilt in place must not change a running guest.
+func unchanging(f *os.File) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &st) == nil && st.Type == unix.TMPFS_MAGIC && st.Flags&unix.ST_RDONLY != 0
 }
 
 // addDevices puts the early console and the virtio console into the machine.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,33 +41,41 @@ func (u *Use) measure(m *machine.Machine) error {
 	if err != nil {
 		return err
 	}
-	u.RSS, u.Guest = resident(maps, machine.MemoryName)
+	u.RSS, u.Guest = resident(maps, m.Memory().Views())
 	return nil
 }
 
-// resident adds up the Rss lines of smaps (proc_pid_smaps(5)): of mappings of the memfd called
-// name the largest view of each part, which is what is resident of it, and of all others.
-func resident(smaps []byte, name string) (other, guest uint64) {
-	views := map[string]uint64{} // by offset in the file
-	offset, mine := "", false
+// resident adds up the Rss lines of smaps (proc_pid_smaps(5)): of mappings that show guest
+// memory, where each part has two, the larger one, which is what is resident of it, and of all others.
+func resident(smaps []byte, views []machine.View) (other, guest uint64) {
+	parts := map[uint64]uint64{} // by GPA
+	gpa, mine := uint64(0), false
 	for lines := bufio.NewScanner(bytes.NewReader(smaps)); lines.Scan(); {
 		f := bytes.Fields(lines.Bytes())
-		switch {
-		case len(f) >= 5 && bytes.IndexByte(f[0], '-') > 0 && !bytes.HasSuffix(f[0], []byte(":")):
-			offset = string(f[2])
-			mine = len(f) > 5 && bytes.HasPrefix(f[5], []byte("/memfd:"+name))
-		case len(f) == 3 && string(f[0]) == "Rss:":
-			kib, err := strconv.ParseUint(string(f[1]), 10, 64)
-			switch {
-			case err != nil:
-			case mine:
-				views[offset] = max(views[offset], kib<<10)
-			default:
-				other += kib << 10
+		if len(f) >= 5 && len(f[1]) == 4 && bytes.IndexByte(f[0], '-') > 0 {
+			text, _, _ := strings.Cut(string(f[0]), "-")
+			start, err := strconv.ParseUint(text, 16, 64)
+			mine = false
+			for _, v := range views {
+				if err == nil && start >= uint64(v.Start) && start < uint64(v.End) {
+					gpa, mine = v.GPA+start-uint64(v.Start), true
+				}
 			}
+			continue
+		}
+		if len(f) != 3 || string(f[0]) != "Rss:" {
+			continue
+		}
+		kib, err := strconv.ParseUint(string(f[1]), 10, 64)
+		switch {
+		case err != nil:
+		case mine:
+			parts[gpa] = max(parts[gpa], kib<<10)
+		default:
+			other += kib << 10
 		}
 	}
-	for _, n := range views {
+	for _, n := range parts {
 		guest += n
 	}
 	return other, guest

@@ -52,10 +52,8 @@ type Memory struct {
 	fd       int
 	slots    []slot // by Base
 	observer atomic.Pointer[Observer]
+	sharing  sharing
 }
-
-// MemoryName is the memfd's name in /proc/PID/maps.
-const MemoryName = "ringo-guest-ram"
 
 // NewMemory allocates RAM in the given ranges, which are page aligned, ordered and disjoint.
 // Pages take host memory only once touched.
@@ -64,7 +62,7 @@ func NewMemory(ranges []Range) (*Memory, error) {
 	for _, r := range ranges {
 		total += r.Size
 	}
-	fd, err := unix.MemfdCreate(MemoryName, unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate("ringo-guest-ram", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create for guest RAM: %w", err)
 	}
@@ -116,6 +114,25 @@ func (m *Memory) Ranges() []Range {
 	return out
 }
 
+// View is an address range of this process that shows RAM from GPA on.
+type View struct {
+	Start, End uintptr
+	GPA        uint64
+}
+
+// Views are the address ranges that show RAM, two for each range of it: for who looks at this
+// process' own maps.
+func (m *Memory) Views() []View {
+	var out []View
+	for i := range m.slots {
+		s := &m.slots[i]
+		for _, start := range []uintptr{s.viewAddress(), s.kvm.hva()} {
+			out = append(out, View{start, start + uintptr(s.Size), s.Base})
+		}
+	}
+	return out
+}
+
 // Observe installs o (nil: none) and returns the one before.
 func (m *Memory) Observe(o Observer) Observer {
 	var p *Observer
@@ -137,6 +154,15 @@ func (m *Memory) bytes(gpa, size uint64) ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("GPA %#x, %d bytes: %w", gpa, size, ErrNotRAM)
+}
+
+// writable is bytes for a caller who is going to write.
+func (m *Memory) writable(gpa, size uint64) ([]byte, error) {
+	b, err := m.bytes(gpa, size)
+	if err == nil {
+		err = m.ownFor(gpa, size)
+	}
+	return b, err
 }
 
 func (m *Memory) tell(gpa uint64, n int, write bool, data []byte, src Source) {
@@ -173,7 +199,7 @@ func (m *Memory) WriteAt(gpa uint64, p []byte, src Source) error {
 	if len(p) == 0 {
 		return nil
 	}
-	b, err := m.bytes(gpa, uint64(len(p)))
+	b, err := m.writable(gpa, uint64(len(p)))
 	if err != nil {
 		return err
 	}
@@ -188,7 +214,7 @@ func (m *Memory) Zero(gpa, size uint64, src Source) error {
 	if size == 0 {
 		return nil
 	}
-	b, err := m.bytes(gpa, size)
+	b, err := m.writable(gpa, size)
 	if err != nil {
 		return err
 	}
@@ -222,7 +248,11 @@ func (m *Memory) slotOf(gpa uint64) *slot {
 // (preadv into a block request, an initramfs). The caller does not keep it beyond the request
 // and, as the guest may change it at any time, does not decide anything on what it reads.
 func (m *Memory) Slice(gpa, size uint64, write bool, src Source) ([]byte, error) {
-	b, err := m.bytes(gpa, size)
+	get := m.bytes
+	if write {
+		get = m.writable
+	}
+	b, err := get(gpa, size)
 	if err != nil {
 		return nil, err
 	}

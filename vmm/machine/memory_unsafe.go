@@ -36,6 +36,20 @@ func mapForKVM(fd int, offset, size uint64) (mapping, error) {
 	return mapping{p, uintptr(size)}, nil
 }
 
+// mapOver replaces both views of RAM at gpa by a mapping of a file.
+//
+// Sound because the range lies in the slot, so nothing but its views is replaced, and the
+// addresses stay mapped at any moment.
+func (s *slot) mapOver(gpa, size uint64, fd int, offset int64, prot, flags int) error {
+	for _, view := range []unsafe.Pointer{unsafe.Pointer(unsafe.SliceData(s.view)), s.kvm.p} {
+		at := unsafe.Add(view, gpa-s.Base)
+		if _, err := unix.MmapPtr(fd, offset, at, uintptr(size), prot, flags|unix.MAP_FIXED); err != nil {
+			return fmt.Errorf("map a file over RAM at %#x, %#x bytes: %w", gpa, size, err)
+		}
+	}
+	return nil
+}
+
 func (m *mapping) unmap() error {
 	if m.p == nil {
 		return nil
@@ -47,6 +61,9 @@ func (m *mapping) unmap() error {
 
 // hva is the address KVM is given.
 func (m mapping) hva() uintptr { return uintptr(m.p) }
+
+// viewAddress is where the monitor's view begins, as a number.
+func (s *slot) viewAddress() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(s.view))) }
 
 // maxWordAttempts bounds WriteUint16 against a guest that stores to the neighbouring half
 // without pause; each attempt fails only if such a store hits it.
@@ -81,6 +98,9 @@ func (m *Memory) ReadUint16(gpa uint64, src Source) (uint16, error) {
 // other half of the word keeps what the guest stores there at the same time.
 func (m *Memory) WriteUint16(gpa uint64, v uint16, src Source) error {
 	w, shift, err := m.word(gpa)
+	if err == nil {
+		err = m.ownFor(gpa, 2)
+	}
 	if err != nil {
 		return err
 	}

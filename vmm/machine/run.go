@@ -41,6 +41,7 @@ type cpu struct {
 	m       *Machine
 	v       *archVCPU
 	history history
+	retried bool // see mayWrite
 }
 
 // Run starts all vCPUs at e and returns when the machine has stopped: by the guest, by a
@@ -113,6 +114,8 @@ func (c *cpu) loop() {
 		switch {
 		case errors.Is(err, kvm.ErrInterrupted), errors.Is(err, kvm.ErrKicked):
 			continue
+		case errors.Is(err, unix.EFAULT) && c.mayWrite():
+			continue
 		case err != nil:
 			c.fatal(x, fmt.Errorf("KVM_RUN: %w", explainErrno(err)))
 			return
@@ -123,6 +126,16 @@ func (c *cpu) loop() {
 			return
 		}
 	}
+}
+
+// mayWrite answers true once if the guest's store may have failed because it went to RAM that
+// was shared with a file, and is so no longer.
+func (c *cpu) mayWrite() bool {
+	if c.retried || !c.m.mem.sharing.ever.Load() {
+		return false
+	}
+	c.retried = true
+	return c.m.mem.own() == nil
 }
 
 func explainErrno(err error) error {
