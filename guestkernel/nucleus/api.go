@@ -131,6 +131,10 @@ func FrameStats() Stats {
 	return st
 }
 
+// FreeFrameCount is the number of free frames without the nucleus's lock: it costs a load and may be
+// stale. Any goroutine.
+func FreeFrameCount() uint64 { return atomic.LoadUint64(&k.frames.freeFrames) }
+
 // KernelRoot is the root page table whose kernel half every user root shares.
 func KernelRoot() uint64 { return k.root }
 

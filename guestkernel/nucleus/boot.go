@@ -77,8 +77,10 @@ func bootFrames() {
 		}
 		records += recordBytes(size)
 	})
-	// What is not usable has an owner, so that nobody can free or take it.
-	for n := range i.NumRanges {
+	// What is not usable has an owner, so that nobody can free or take it. From the top down, as
+	// what is given last is taken first: the host already has low memory, and each further 2 MiB
+	// costs it a fault and 2 MiB of zeroing.
+	for n := int(i.NumRanges) - 1; n >= 0; n-- {
 		r := &i.Ranges[n]
 		switch {
 		case r.Kind == bootinfo.RangeDevice:

@@ -146,7 +146,9 @@ func shootdown(r tlbRequest, userRoot uint64) {
 	var asked uint64
 	for others := k.online &^ (1 << me); others != 0; others &= others - 1 {
 		cpu := lowestBit(others)
-		if userRoot != 0 && rootOf(cpu) != userRoot {
+		// A CPU stores its next root before it loads it: one that is about to leave userRoot needs no flush, but
+		// it still walks userRoot's tables, so they must not go before it has answered.
+		if userRoot != 0 && r.dropRoot == 0 && rootOf(cpu) != userRoot {
 			continue
 		}
 		if k.sched.idle&(1<<cpu) != 0 {
