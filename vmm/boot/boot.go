@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"unsafe" // for the offset of a field only
 
 	"ringo/internal/bootinfo"
 )
@@ -29,7 +30,6 @@ type Request struct {
 	CommandLine string
 	Virtio      []bootinfo.MMIO
 	CounterHz   uint64
-	WallClock   int64 // ns since 1970
 	Seed        [32]byte
 	// Mark, if set, is told when a step has been done.
 	Mark func(step string)
@@ -103,6 +103,14 @@ func Load(q *Request) (*Result, error) {
 		return nil, err
 	}
 	return &Result{Kernel: *k, Info: at, Root: root, Early: early, Initrd: initrd}, nil
+}
+
+// SetWallClock writes the time, ns since 1970, into the boot info page at GPA info: the last
+// thing before the vCPUs start, as the kernel counts on from it.
+func SetWallClock(mem Memory, info uint64, now int64) error {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], uint64(now))
+	return mem.WriteAt(info+uint64(unsafe.Offsetof(bootinfo.Info{}.WallClock)), b[:], loader)
 }
 
 // placeInitrd is the GPA at which the initramfs ends low RAM.
@@ -204,7 +212,7 @@ func describe(q *Request, k *Kernel, initrd, root uint64, devices [][2]uint64) *
 		CPUs:        uint32(q.CPUs),
 		CommandLine: l.RAMBase + commandLineOffset, CommandLineSize: uint64(len(q.CommandLine)),
 		Initrd: initrd, InitrdSize: q.InitrdSize,
-		CounterHz: q.CounterHz, WallClock: q.WallClock, RandomSeed: q.Seed,
+		CounterHz: q.CounterHz, RandomSeed: q.Seed,
 		KernelPhys: k.Phys, KernelSize: k.Size, KernelVirt: k.Virt,
 		DirectMap: l.DirectMap, BootTables: root,
 	}

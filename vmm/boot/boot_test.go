@@ -25,7 +25,7 @@ func request(l *Layout, mem *ram) *Request {
 		Initrd:     func(w io.Writer) error { _, err := w.Write(initrd); return err },
 		InitrdSize: uint64(len(initrd)), CommandLine: "debug=htrace quiet",
 		Virtio:    []bootinfo.MMIO{{Base: l.devices(2)[0][0] + 1<<26, Size: 0x1000, IRQ: 40}},
-		CounterHz: 1e9, WallClock: 123, Seed: [32]byte{1, 2, 3},
+		CounterHz: 1e9, Seed: [32]byte{1, 2, 3},
 	}
 }
 
@@ -62,8 +62,11 @@ func TestLoadDescribesTheMachine(t *testing.T) {
 		if got := mem.b[info.Initrd-mem.base:][:info.InitrdSize]; !bytes.HasPrefix(got, []byte("cpio!cpio!")) {
 			t.Error("the initramfs is not in memory")
 		}
-		if info.CPUs != 2 || info.CounterHz != 1e9 || info.WallClock != 123 || info.RandomSeed != q.Seed || info.NumMMIO != 1 || info.MMIO[0] != q.Virtio[0] {
+		if info.CPUs != 2 || info.CounterHz != 1e9 || info.RandomSeed != q.Seed || info.NumMMIO != 1 || info.MMIO[0] != q.Virtio[0] {
 			t.Errorf("info = %+v", info)
+		}
+		if err := SetWallClock(mem, r.Info, 1234567); err != nil || readInfo(t, mem, r.Info).WallClock != 1234567 {
+			t.Errorf("wall clock %d, %v", readInfo(t, mem, r.Info).WallClock, err)
 		}
 		kinds := map[bootinfo.RangeKind]uint64{}
 		var ram uint64

@@ -170,7 +170,7 @@ func (g *guest) build() error {
 	}
 	q := &boot.Request{
 		Layout: layout, Memory: g.m.Memory(), CPUs: g.o.CPUs, Kernel: kernel, KernelSize: uint64(kernelSize),
-		CommandLine: g.o.CommandLine, Virtio: g.m.VirtioWindows(), WallClock: time.Now().UnixNano(),
+		CommandLine: g.o.CommandLine, Virtio: g.m.VirtioWindows(),
 		InitrdSize: uint64(initramfs.size), Initrd: initramfs.write,
 		Mark: g.phases.mark,
 	}
@@ -252,8 +252,11 @@ func (g *guest) run(ctx context.Context) (Outcome, error) {
 		err  error
 	}
 	halted := make(chan stopped, 1)
-	var err error
-	if g.phases.start, err = g.m.Counter(); err != nil {
+	err := boot.SetWallClock(g.m.Memory(), g.entry.Arg, time.Now().UnixNano())
+	if err == nil {
+		g.phases.start, err = g.m.Counter()
+	}
+	if err != nil {
 		stopSession(err)
 		<-ended
 		return Outcome{}, err

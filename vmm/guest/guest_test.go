@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,6 +66,21 @@ func TestOnKVMProgram(t *testing.T) {
 		if s := strings.Join(names, ","); !strings.Contains(s, "vCPUs started,entry,nucleus") || !strings.Contains(s, "first user instruction") {
 			t.Errorf("phases: %s", s)
 		}
+	}
+}
+
+// The guest's clock is the host's.
+func TestOnKVMClock(t *testing.T) {
+	kvmtest.Require(t)
+	o := options(t, 1, "date +%s")
+	var stdout bytes.Buffer
+	o.Stdout = &stdout
+	before := time.Now().Unix()
+	_, err := guest.Run(t.Context(), o)
+	after := time.Now().Unix()
+	now, parseErr := strconv.ParseInt(strings.TrimSpace(stdout.String()), 10, 64)
+	if err != nil || parseErr != nil || now < before || now > after {
+		t.Errorf("date says %q (%v), want %d to %d", stdout.String(), err, before, after)
 	}
 }
 
