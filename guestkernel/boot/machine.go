@@ -12,17 +12,30 @@ import (
 	"ringo/internal/bootinfo"
 )
 
-// frames is the nucleus's physical memory as mm and vfs see it.
-type frames struct{ owner nucleus.Owner }
+// reserve is how many frames programs leave to the kernel's own heap: running out of that ends the
+// machine, while a program that finds no frame is killed alone.
+var reserve atomic.Uint64
 
-// Alloc implements mm.Frames.
-func (f frames) Alloc() (uint64, error) {
-	phys, err := nucleus.AllocFrames(0, f.owner)
+// setReserve keeps a sixteenth of the machine, and not less than 8 MiB, for the kernel.
+func setReserve(total uint64) { reserve.Store(max(total/16, 8<<20>>mm.PageShift)) }
+
+// takeFrame allocates a frame for programs: their memory, page tables or files.
+func takeFrame(owner nucleus.Owner) (uint64, error) {
+	if nucleus.FreeFrameCount() < reserve.Load() {
+		return 0, unix.ENOMEM
+	}
+	phys, err := nucleus.AllocFrames(0, owner)
 	if err != nil {
 		return 0, unix.ENOMEM
 	}
 	return phys, nil
 }
+
+// frames is the nucleus's physical memory as mm and vfs see it.
+type frames struct{ owner nucleus.Owner }
+
+// Alloc implements mm.Frames.
+func (f frames) Alloc() (uint64, error) { return takeFrame(f.owner) }
 
 // Ref implements mm.Frames.
 func (frames) Ref(phys uint64) { nucleus.Ref(phys) }
@@ -45,9 +58,9 @@ type hardware struct{ frames }
 
 // NewTable implements mm.Hardware.
 func (hardware) NewTable() (mm.PageTable, error) {
-	root, err := nucleus.AllocFrames(0, nucleus.OwnerPageTable)
+	root, err := takeFrame(nucleus.OwnerPageTable)
 	if err != nil {
-		return nil, unix.ENOMEM
+		return nil, err
 	}
 	nucleus.CopyKernelHalf(root)
 	p := &pageTable{}
@@ -67,7 +80,7 @@ func (*pageTable) Table(gpa uint64) *[512]uint64 { return tablePage(gpa) }
 
 // AllocTable implements pagetable.Memory.
 func (*pageTable) AllocTable() (uint64, bool) {
-	gpa, err := nucleus.AllocFrames(0, nucleus.OwnerPageTable)
+	gpa, err := takeFrame(nucleus.OwnerPageTable)
 	return gpa, err == nil
 }
 

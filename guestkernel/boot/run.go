@@ -100,6 +100,7 @@ func (s *system) run() error {
 	// The monitor answers while the root is being made.
 	s.send(&command.Ready{Kernel: fmt.Sprintf("Ringo %s %s, %d CPUs, %s", syscalls.Release, task.UnameMachine, nucleus.BootInfo().CPUs, runtime.Version())})
 	commands := s.receive()
+	setReserve(nucleus.FrameStats().TotalFrames)
 	if err := s.makeRoot(); err != nil {
 		return err
 	}
