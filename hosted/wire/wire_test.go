@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -103,24 +104,35 @@ func TestControlPayloads(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// pair connects a sender and a receiver of one stream over a pipe, each end with a frame loop.
-func pair(t *testing.T) (*Sender, *Receiver) {
+// pair connects a sender and a receiver of one stream over a pipe, each end with a frame loop. end tells the receiver's
+// loop, behind everything that was sent, that the stream ends.
+func pair(t *testing.T) (sender *Sender, receiver *Receiver, end func()) {
 	a, b := net.Pipe()
-	t.Cleanup(func() { a.Close(); b.Close() })
-	sender, receiver := NewSender(NewWriter(a), KindStdin), NewReceiver(NewWriter(b), KindStdin)
-	go func() {
+	var loops sync.WaitGroup
+	t.Cleanup(func() {
+		a.Close()
+		b.Close()
+		loops.Wait()
+	})
+	w := NewWriter(a)
+	sender, receiver = NewSender(w, KindStdin), NewReceiver(NewWriter(b), KindStdin)
+	loops.Go(func() {
 		for r := NewReader(b); ; {
 			f, err := r.Read()
 			if err != nil {
 				receiver.End()
 				return
 			}
-			if err := receiver.Put(f.Payload); err != nil {
+			if len(f.Payload) == 0 {
+				receiver.End()
+				continue
+			}
+			if err := receiver.Put(f.Payload); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 				t.Error(err)
 			}
 		}
-	}()
-	go func() {
+	})
+	loops.Go(func() {
 		for r := NewReader(a); ; {
 			f, err := r.Read()
 			if err != nil {
@@ -135,12 +147,16 @@ func pair(t *testing.T) (*Sender, *Receiver) {
 				t.Error(err)
 			}
 		}
-	}()
-	return sender, receiver
+	})
+	return sender, receiver, func() {
+		if err := w.Write(KindStdin, nil); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestSenderWaitsForItsReader(t *testing.T) {
-	sender, receiver := pair(t)
+	sender, receiver, end := pair(t)
 	want := bytes.Repeat([]byte("0123456789abcdef"), Window/4) // four windows
 	done := make(chan error, 1)
 	go func() {
@@ -158,7 +174,7 @@ func TestSenderWaitsForItsReader(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	receiver.End()
+	end()
 	if err := <-copied; err != nil || !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("received %d bytes of %d (%v)", got.Len(), len(want), err)
 	}
@@ -169,7 +185,7 @@ type failingWriter struct{}
 func (failingWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func TestReceiverDropsTheRestAfterItsWriterFailed(t *testing.T) {
-	sender, receiver := pair(t)
+	sender, receiver, _ := pair(t)
 	go func() { _ = receiver.Copy(failingWriter{}) }()
 	// Were the rest kept, this would wait for credit for ever.
 	if n, err := sender.Write(make([]byte, 3*Window)); err != nil || n != 3*Window {
