@@ -38,6 +38,9 @@ func fillStats(buf, size uint64) int64 {
 	for i := range int(k.info.CPUs) {
 		s.Traps += k.cpus[i].traps
 		s.IdleTime += uint64(k.cpus[i].idleTime)
+		if at := k.cpus[i].haltedAt; at != 0 {
+			s.IdleTime += uint64(max(nanotime()-at, 0))
+		}
 	}
 	for i := range k.sched.high {
 		s.Switches += k.sched.threads[i].switches

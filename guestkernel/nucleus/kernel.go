@@ -64,6 +64,7 @@ type cpuState struct {
 	sliceEnd int64 // Nanotime at which the current thread gives way, 0: nobody waits
 	pollTime int64 // ns to poll before the next halt
 	idleTime int64 // ns halted
+	haltedAt int64 // Nanotime at which the CPU halted, 0: it runs
 	flush    uint32
 	traps    uint64 // handler calls
 	lastTrap lastTrap
@@ -246,12 +247,13 @@ func leave(c *cpuState, me int) {
 			continue
 		}
 		k.counts.Halts++
+		c.haltedAt = nanotime()
 		unlock()
-		halted := nanotime()
 		source := idle()
 		lock()
 		s.idle &^= 1 << me
-		halted = nanotime() - halted
+		halted := nanotime() - c.haltedAt
+		c.haltedAt = 0
 		c.idleTime += halted
 		adaptPoll(c, halted < maxPoll)
 		interrupted(c, me, source)

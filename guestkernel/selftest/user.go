@@ -311,7 +311,7 @@ func interrupting() (string, error) {
 		select {
 		case at := <-seen:
 			worst = max(worst, at.Sub(start))
-		case <-time.After(2 * time.Second):
+		case <-time.After(30 * time.Second):
 			return "", errors.New("user mode did not stop")
 		}
 	}
