@@ -84,16 +84,17 @@ again:
 	WFE
 	B	again
 
-	// R3 = area. Switch to the kernel's own root and this CPU's stack.
+	// R3 = area, which the boot tables do not map. Switch to the kernel's own root, then to
+	// this CPU's area and stack.
 found:
-	MSR	R3, TPIDR_EL1
-	MOVD	cpu_root(R3), R4
+	MOVD	·kernelRoot(SB), R4
 	DSB	$15
 	MSR	R4, TTBR0_EL1
 	ISB	$15
 	TLBI	VMALLE1
 	DSB	$7
 	ISB	$15
+	MSR	R3, TPIDR_EL1
 	MOVD	cpu_stack(R3), R4
 	MOVD	R4, RSP
 	ADD	$cpu_fakeG, R3, g
