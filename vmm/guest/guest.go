@@ -168,6 +168,7 @@ func (g *guest) build() error {
 	if err := g.addDevices(); err != nil {
 		return err
 	}
+	g.phases.mark("devices added")
 	q := &boot.Request{
 		Layout: layout, Memory: g.m.Memory(), CPUs: g.o.CPUs, Kernel: kernel, KernelSize: uint64(kernelSize),
 		CommandLine: g.o.CommandLine, Virtio: g.m.VirtioWindows(),
