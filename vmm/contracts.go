@@ -40,7 +40,7 @@ type contractsRun struct {
 	Expect   string        `placeholder:"DIR" help:"Take baselines from DIR/AREA/NAME.out (and .status) where they exist, instead of asking Linux."`
 	Save     string        `placeholder:"DIR" help:"Write the baselines there, in the form that --expect reads."`
 	Batch    bool          `help:"Run many contracts in one guest: faster, less separate."`
-	Timeout  time.Duration `default:"20s" help:"Time of a contract that names none."`
+	Timeout  time.Duration `default:"30s" help:"Time of a contract that names none."`
 	Judged   string        `name:"on" enum:"ringo,linux" default:"ringo" help:"What is judged: Ringo, or Linux once more (to find out whether a contract is deterministic)."`
 	Remember bool          `default:"true" negatable:"" help:"Use baselines of earlier runs for programs that have not changed."`
 	Host     string        `enum:"auto,kvm,hosted" default:"auto" help:"Where guests run, as for run."`

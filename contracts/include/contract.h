@@ -35,8 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* observe prints one line at once, so that nothing is lost or doubled by fork, exec or death. */
-__attribute__((format(printf, 1, 2), unused)) static void observe(const char *format, ...)
+__attribute__((format(printf, 1, 2), unused)) static void observe_line(const char *format, ...)
 {
 	char line[1024];
 	va_list ap;
@@ -57,6 +56,25 @@ __attribute__((format(printf, 1, 2), unused)) static void observe(const char *fo
 	}
 	errno = saved;
 }
+
+/*
+ * observe prints one line at once, so that nothing is lost or doubled by fork, exec or death. Unlike a
+ * function it evaluates its arguments from left to right: they are often calls whose order matters.
+ */
+#define observe(...) OBSERVE_PICK(__VA_ARGS__, OBSERVE_12, OBSERVE_11, OBSERVE_10, OBSERVE_9, OBSERVE_8, OBSERVE_7, OBSERVE_6, OBSERVE_5, OBSERVE_4, OBSERVE_3, OBSERVE_2, OBSERVE_1, observe_line)(__VA_ARGS__)
+#define OBSERVE_PICK(f, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, name, ...) name
+#define OBSERVE_1(f, a1) do { __auto_type o1_ = (a1); observe_line(f, o1_); } while (0)
+#define OBSERVE_2(f, a1, a2) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); observe_line(f, o1_, o2_); } while (0)
+#define OBSERVE_3(f, a1, a2, a3) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); __auto_type o3_ = (a3); observe_line(f, o1_, o2_, o3_); } while (0)
+#define OBSERVE_4(f, a1, a2, a3, a4) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); __auto_type o3_ = (a3); __auto_type o4_ = (a4); observe_line(f, o1_, o2_, o3_, o4_); } while (0)
+#define OBSERVE_5(f, a1, a2, a3, a4, a5) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); __auto_type o3_ = (a3); __auto_type o4_ = (a4); __auto_type o5_ = (a5); observe_line(f, o1_, o2_, o3_, o4_, o5_); } while (0)
+#define OBSERVE_6(f, a1, a2, a3, a4, a5, a6) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); __auto_type o3_ = (a3); __auto_type o4_ = (a4); __auto_type o5_ = (a5); __auto_type o6_ = (a6); observe_line(f, o1_, o2_, o3_, o4_, o5_, o6_); } while (0)
+#define OBSERVE_7(f, a1, a2, a3, a4, a5, a6, a7) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); __auto_type o3_ = (a3); __auto_type o4_ = (a4); __auto_type o5_ = (a5); __auto_type o6_ = (a6); __auto_type o7_ = (a7); observe_line(f, o1_, o2_, o3_, o4_, o5_, o6_, o7_); } while (0)
+#define OBSERVE_8(f, a1, a2, a3, a4, a5, a6, a7, a8) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); __auto_type o3_ = (a3); __auto_type o4_ = (a4); __auto_type o5_ = (a5); __auto_type o6_ = (a6); __auto_type o7_ = (a7); __auto_type o8_ = (a8); observe_line(f, o1_, o2_, o3_, o4_, o5_, o6_, o7_, o8_); } while (0)
+#define OBSERVE_9(f, a1, a2, a3, a4, a5, a6, a7, a8, a9) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); __auto_type o3_ = (a3); __auto_type o4_ = (a4); __auto_type o5_ = (a5); __auto_type o6_ = (a6); __auto_type o7_ = (a7); __auto_type o8_ = (a8); __auto_type o9_ = (a9); observe_line(f, o1_, o2_, o3_, o4_, o5_, o6_, o7_, o8_, o9_); } while (0)
+#define OBSERVE_10(f, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); __auto_type o3_ = (a3); __auto_type o4_ = (a4); __auto_type o5_ = (a5); __auto_type o6_ = (a6); __auto_type o7_ = (a7); __auto_type o8_ = (a8); __auto_type o9_ = (a9); __auto_type o10_ = (a10); observe_line(f, o1_, o2_, o3_, o4_, o5_, o6_, o7_, o8_, o9_, o10_); } while (0)
+#define OBSERVE_11(f, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); __auto_type o3_ = (a3); __auto_type o4_ = (a4); __auto_type o5_ = (a5); __auto_type o6_ = (a6); __auto_type o7_ = (a7); __auto_type o8_ = (a8); __auto_type o9_ = (a9); __auto_type o10_ = (a10); __auto_type o11_ = (a11); observe_line(f, o1_, o2_, o3_, o4_, o5_, o6_, o7_, o8_, o9_, o10_, o11_); } while (0)
+#define OBSERVE_12(f, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12) do { __auto_type o1_ = (a1); __auto_type o2_ = (a2); __auto_type o3_ = (a3); __auto_type o4_ = (a4); __auto_type o5_ = (a5); __auto_type o6_ = (a6); __auto_type o7_ = (a7); __auto_type o8_ = (a8); __auto_type o9_ = (a9); __auto_type o10_ = (a10); __auto_type o11_ = (a11); __auto_type o12_ = (a12); observe_line(f, o1_, o2_, o3_, o4_, o5_, o6_, o7_, o8_, o9_, o10_, o11_, o12_); } while (0)
 
 /* contract_fail ends the contract, in whatever process it is called. */
 __attribute__((format(printf, 1, 2), noreturn, unused)) static void contract_fail(const char *format, ...)

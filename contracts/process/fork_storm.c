@@ -6,7 +6,7 @@
  */
 #include "contract.h"
 
-enum { WAVES = 10, WIDTH = 12 };
+enum { WAVES = 6, WIDTH = 10 };
 
 int main(void)
 {
@@ -17,9 +17,9 @@ int main(void)
 			for (int k = 0; k < i; k++)
 				require(child[i] == 0 || child[k] != child[i], "ids of living children differ");
 			if (child[i] == 0) {
-				char *m = must(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+				char *m = must(mmap(NULL, 1 << 17, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 				unsigned sum = 0;
-				for (int k = 0; k < 1 << 20; k += 4096) {
+				for (int k = 0; k < 1 << 17; k += 4096) {
 					sum += m[k];
 					m[k] = i;
 				}
