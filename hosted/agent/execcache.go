@@ -65,10 +65,6 @@ func cacheFile(cache *os.File, path string) error {
 	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", program), path, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mount over %s: %w", path, err)
 	}
-	// The copy serves other commands, too.
-	if err := unix.Mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|noDev, ""); err != nil {
-		return fmt.Errorf("make the copy mounted over %s read-only: %w", path, err)
-	}
 	// The copy serves other commands too: whoever opens it can rely on its not changing.
 	if err := unix.Mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|noDev, ""); err != nil {
 		return fmt.Errorf("make %s read-only: %w", path, err)
