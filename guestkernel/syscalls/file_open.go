@@ -266,6 +266,8 @@ func fcntl(t *task.Task, a Args) (uint64, error) {
 		return 0, unix.EBADF
 	}
 	switch cmd {
+	case unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW:
+		return 0, recordLock(t, d, cmd, arg)
 	case unix.F_SETFL:
 		return 0, d.SetStatusFlags(t, uint32(arg))
 	case unix.F_GETOWN:

@@ -154,13 +154,23 @@ func (t *FDTable) Replace(d *Description, fd int, cloexec bool, limit uint64) er
 	}
 	t.mu.Unlock()
 	if old != nil {
+		old.leave(t)
 		old.Unref()
 	}
 	return nil
 }
 
-// Remove takes fd out of the table and answers its description with the table's reference: the caller closes it by dropping it.
+// Remove takes fd out of the table and answers its description with the table's reference: the caller closes it by dropping it. The record
+// locks that the table's process has on the file are gone.
 func (t *FDTable) Remove(fd int) (*Description, error) {
+	d, err := t.take(fd)
+	if err == nil {
+		d.leave(t)
+	}
+	return d, err
+}
+
+func (t *FDTable) take(fd int) (*Description, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if fd < 0 || fd >= len(t.entries) || t.entries[fd].d == nil {
@@ -226,6 +236,7 @@ func (t *FDTable) closeIf(match func(int, fdEntry) bool) {
 	}
 	t.mu.Unlock()
 	for _, d := range closing {
+		d.leave(t)
 		d.Unref()
 	}
 }

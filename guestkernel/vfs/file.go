@@ -88,10 +88,7 @@ func SeekIn(size, pos, offset int64, whence int) (int64, error) {
 	default:
 		return 0, unix.EINVAL
 	}
-	if offset > 0 && base+offset < base {
-		return 0, unix.EOVERFLOW
-	}
-	if base+offset < 0 {
+	if base+offset < 0 { // or an overflow
 		return 0, unix.EINVAL
 	}
 	return base + offset, nil

@@ -66,6 +66,7 @@ type Attrs struct {
 	writers                    int // descriptions open for writing; below zero: programs running from the file
 	destroyed                  bool
 	locks                      *flockState
+	records                    *recordLocks
 }
 
 // Init sets the attributes of a new inode: all times are now, nlink is 1 (2 for a directory).
