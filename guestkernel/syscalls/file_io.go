@@ -163,13 +163,28 @@ func preadv2(t *task.Task, a Args) (uint64, error) {
 }
 
 func pwritev2(t *task.Task, a Args) (uint64, error) {
-	if a[5]&^rwFlags != 0 {
+	if a[5]&^(rwFlags|unix.RWF_APPEND) != 0 {
 		return 0, unix.EOPNOTSUPP
 	}
-	if a.Int64(3) == -1 {
-		return writev(t, a)
+	if a[5]&unix.RWF_APPEND == 0 {
+		if a.Int64(3) == -1 {
+			return writev(t, a)
+		}
+		return pwritev(t, a)
 	}
-	return pwritev(t, a)
+	if a.Int64(3) < -1 {
+		return 0, unix.EINVAL
+	}
+	return transfer(t, a.Int(0), true, vector(t, a[1], a[2]), func(d *vfs.Description, b vfs.Buffer) (int, error) {
+		if d.File().Stream() {
+			return d.Write(t, b)
+		}
+		n, err := d.Appending().WriteAt(t, b, 0)
+		if err == nil && a.Int64(3) == -1 {
+			_, err = d.Seek(t, 0, unix.SEEK_END)
+		}
+		return n, err
+	})
 }
 
 func lseek(t *task.Task, a Args) (uint64, error) {

@@ -100,6 +100,14 @@ func (d *Description) WriteAt(c Caller, src Buffer, pos int64) (int, error) {
 	return settle(n, err)
 }
 
+// Appending answers a stand-in for d that writes at the end whatever d's flags say (RWF_APPEND). It is good for one transfer and holds no
+// reference of its own.
+func (d *Description) Appending() *Description {
+	a := &Description{path: d.path, inode: d.inode, file: d.file}
+	a.flags.Store(d.flags.Load() | unix.O_APPEND)
+	return a
+}
+
 func (d *Description) positional(pos int64) error {
 	if pos < 0 {
 		return unix.EINVAL

@@ -378,3 +378,36 @@ func (fs *FS) Pipe(c vfs.Caller, flags uint32) (r, w *vfs.Description, err error
 	p.mu.Unlock()
 	return r, w, nil
 }
+
+// Of answers the pipe behind a description, or nil.
+func Of(d *vfs.Description) *Pipe {
+	if e, ok := d.File().(*end); ok {
+		return e.p
+	}
+	return nil
+}
+
+// Room is how many bytes a write can take at once.
+func (p *Pipe) Room() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return (len(p.slots) - p.used) * slotSize
+}
+
+// Peek copies what can be read to b without taking it: for tee(2). Nothing with nil is the end of the file.
+func (p *Pipe) Peek(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.used == 0 {
+		if p.writers == 0 {
+			return 0, nil
+		}
+		return 0, wait.ErrWouldBlock
+	}
+	n := 0
+	for i := 0; i < p.used && n < len(b); i++ {
+		s := p.at(i)
+		n += copy(b[n:], s.data[s.start:s.end])
+	}
+	return n, nil
+}
