@@ -59,6 +59,7 @@ type guest struct {
 	k     *task.Kernel
 	ns    *vfs.Namespace
 	table *syscalls.Table
+	dir   string // where programs start; "": /
 
 	patience time.Duration // how long a program may take; at least 30 s
 }
@@ -112,7 +113,7 @@ func (g *guest) run(stdin string, argv ...string) (stdout, stderr string, e *com
 	if err1 != nil || err2 != nil {
 		g.t.Fatal(err1, err2)
 	}
-	grp, failed := Start(g.k, g.ns, &command.Start{Path: argv[0], Args: argv, Env: []string{"PATH=/bin", "HOME=/"}}, Streams{d0, d1, d2}, nil)
+	grp, failed := Start(g.k, g.ns, &command.Start{Path: argv[0], Args: argv, Env: []string{"PATH=/bin", "HOME=/"}, Dir: g.dir}, Streams{d0, d1, d2}, nil)
 	if failed != nil {
 		g.t.Fatalf("%v: %+v", argv, failed)
 	}

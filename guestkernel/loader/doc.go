@@ -22,6 +22,8 @@ type File interface {
 	Object() mm.Object
 	// Close gives the file up.
 	Close()
+	// Executing answers what wants to know how long spaces run the file, held once; nil: nothing.
+	Executing() mm.Holder
 }
 
 // Opener opens a file by its path for execution: a script's interpreter or a program's. Errors are errnos.
@@ -139,6 +141,7 @@ func Load(space *mm.Space, p Program, open Opener, hw Hardware, random mm.Random
 	}
 	img := exe.image(bias)
 	img.Path = path
+	img.Executable = file.Executing()
 	if len(hw.Sigreturn) > 0 {
 		if img.Sigreturn, err = mapCode(space, hw.Sigreturn); err != nil {
 			return Loaded{}, err

@@ -56,8 +56,9 @@ func (f memFile) ReadAt(p []byte, off int64) (int, error) {
 	}
 	return copy(p, f.data[off:]), nil
 }
-func (memFile) Object() mm.Object { return nil }
-func (f memFile) Close()          { *f.closed++ }
+func (memFile) Object() mm.Object    { return nil }
+func (memFile) Executing() mm.Holder { return nil }
+func (f memFile) Close()             { *f.closed++ }
 
 // segment is a PT_LOAD of a made-up executable.
 type segment struct {

@@ -77,7 +77,14 @@ type Image struct {
 	EnvStart, EnvEnd   uint64
 	Auxv               []uint64
 	Path               string // of the executable
+	Executable         Holder // counted for each space that runs it; nil: nobody wants to know
 	Sigreturn          uint64 // address of the loader's rt_sigreturn code, 0 if there is none
+}
+
+// Holder is told how many address spaces run an executable.
+type Holder interface {
+	Hold()
+	Release()
 }
 
 // Layout randomisation, in pages, as on Linux x86-64 and arm64 with 4 KiB pages.
@@ -123,7 +130,6 @@ func (s *Space) Release() {
 		return
 	}
 	s.mu.Lock()
-	defer s.unlock()
 	s.dead = true
 	s.table.Unmap(0, UserTop)
 	s.table.Flush(0, UserTop)
@@ -143,6 +149,11 @@ func (s *Space) Release() {
 	}
 	s.vmas = nil
 	s.table.Release()
+	executable := s.image.Executable
+	s.unlock()
+	if executable != nil {
+		executable.Release()
+	}
 }
 
 // Fork returns a copy of s with one user. Private pages are shared copy-on-write, shared
@@ -163,6 +174,9 @@ func (s *Space) Fork() (*Space, error) {
 		return nil, unix.ENOMEM
 	}
 	c.users.Store(1)
+	if c.image.Executable != nil {
+		c.image.Executable.Hold()
+	}
 	c.vmas = make(vmaSet, 0, len(s.vmas))
 	protected := uint64(0) // highest end of what lost write permission
 	lowest := uint64(UserTop)

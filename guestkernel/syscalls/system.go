@@ -300,20 +300,28 @@ func sysPrctl(t *task.Task, a Args) (uint64, error) {
 	case unix.PR_GET_CHILD_SUBREAPER:
 		return 0, putUint32(t, a[1], uint32(btoi(t.Group().Subreaper())))
 	case unix.PR_GET_DUMPABLE:
-		return 1, nil
+		return btoi(t.Group().Dumpable()), nil
 	case unix.PR_SET_DUMPABLE:
 		if a[1] > 1 {
 			return 0, unix.EINVAL
 		}
-		if a[1] == 0 {
-			return 0, unix.ENOSYS
+		t.Group().SetDumpable(a[1] == 1)
+	case unix.PR_SET_NO_NEW_PRIVS:
+		if a[1] != 1 || a[2] != 0 || a[3] != 0 || a[4] != 0 {
+			return 0, unix.EINVAL
 		}
+		t.SetNoNewPrivileges()
+	case unix.PR_GET_NO_NEW_PRIVS:
+		if a[1] != 0 || a[2] != 0 || a[3] != 0 || a[4] != 0 {
+			return 0, unix.EINVAL
+		}
+		return btoi(t.NoNewPrivileges()), nil
 	case unix.PR_CAPBSET_READ:
 		if a[1] > unix.CAP_LAST_CAP {
 			return 0, unix.EINVAL
 		}
 		return btoi(t.Creds().Bounding.Has(int(a[1]))), nil
-	case unix.PR_GET_NO_NEW_PRIVS, unix.PR_GET_SECCOMP, unix.PR_GET_KEEPCAPS, unix.PR_GET_THP_DISABLE:
+	case unix.PR_GET_SECCOMP, unix.PR_GET_KEEPCAPS, unix.PR_GET_THP_DISABLE:
 		return 0, nil
 	case unix.PR_GET_TIMERSLACK:
 		return 50000, nil

@@ -55,11 +55,13 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 	if f&unix.CLONE_THREAD == 0 {
 		cg = &Group{k: k, exitSignal: unix.Signal(a.ExitSignal), started: time.Now()}
 		cg.limits.copyFrom(&g.limits)
+		cg.undumpable = !g.Dumpable()
 	}
 	c := k.newTask(cg, ctx)
 	c.exe = t.exe
 	c.comm.Store(t.comm.Load())
 	c.creds.Store(t.creds.Load())
+	c.noNew.Store(t.noNew.Load())
 	if f&unix.CLONE_VM != 0 {
 		t.space.Hold()
 		c.space = t.space

@@ -87,7 +87,7 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	g := t.group
-	g.execed = true
+	g.execed, g.undumpable = true, false
 	old := g.actions
 	g.actions = newActions()
 	for sig := range old.table {
@@ -133,7 +133,6 @@ func (t *Task) killSiblings() error {
 		k.tasks[g.pid] = t
 	}
 	g.leader = t
-	g.leaderGone = false
 	k.mu.Unlock()
 	return nil
 }
@@ -164,8 +163,13 @@ func (t *Task) openExecutable(at vfs.At, name string, flags int) (loader.File, e
 	if err := t.Creds().MayAccess(inode.Attributes(), vfs.MayExec); err != nil {
 		return nil, err
 	}
+	// Nobody writes to a file that is being executed.
+	if err := inode.Attributes().DenyWrite(); err != nil {
+		return nil, err
+	}
 	d, err := vfs.OpenPath(t, p, unix.O_RDONLY, false)
 	if err != nil {
+		inode.Attributes().AllowWrite()
 		return nil, err
 	}
 	return &executableFile{t, d}, nil
@@ -200,4 +204,31 @@ func (f *executableFile) Object() mm.Object {
 // Name is the file's path, without symbolic links.
 func (f *executableFile) Name() string { return f.d.Path().String() }
 
-func (f *executableFile) Close() { f.d.Unref() }
+func (f *executableFile) Close() {
+	f.d.Inode().Attributes().AllowWrite()
+	f.d.Unref()
+}
+
+// Executing implements loader.File.
+func (f *executableFile) Executing() mm.Holder {
+	h := running{f.d}
+	h.Hold()
+	return h
+}
+
+// running keeps the file that address spaces run from being written (ETXTBSY).
+type running struct{ d *vfs.Description }
+
+// Hold implements mm.Holder. The file cannot be open for writing: somebody holds it already.
+func (r running) Hold() {
+	r.d.Ref()
+	if err := r.d.Inode().Attributes().DenyWrite(); err != nil {
+		panic("task: executable is open for writing")
+	}
+}
+
+// Release implements mm.Holder.
+func (r running) Release() {
+	r.d.Inode().Attributes().AllowWrite()
+	r.d.Unref()
+}

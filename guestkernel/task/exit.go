@@ -58,8 +58,8 @@ func (t *Task) leave() {
 	if t.tid != g.pid {
 		delete(k.tasks, t.tid)
 	}
-	if t == g.leader && !g.exiting {
-		g.leaderGone, g.exitCode = true, t.exitCode
+	if len(g.tasks) == 0 && !g.exiting {
+		g.exitCode = t.exitCode // the last thread's counts (synchronize_group_exit)
 	}
 	// Signals of the process that only this thread would have taken go to another one.
 	for left := g.pending.set &^ t.mask; left != 0 && len(g.tasks) > 0; {

@@ -30,14 +30,14 @@ type Group struct {
 	pending    pending
 	exitSignal unix.Signal
 	subreaper  bool
+	undumpable bool // prctl(PR_SET_DUMPABLE, 0)
 	execed     bool // has called execve since fork: setpgid by the parent is refused
 
-	exiting    bool // every thread leaves
-	exitCode   int  // wait status
-	zombie     bool
-	leaderGone bool          // the leader has left; its code is in exitCode unless exiting
-	execing    *Task         // kills its siblings
-	execAlone  chan struct{} // closed when execing is the only task
+	exiting   bool // every thread leaves
+	exitCode  int  // wait status
+	zombie    bool
+	execing   *Task         // kills its siblings
+	execAlone chan struct{} // closed when execing is the only task
 
 	stopping   bool          // stopped by a signal; every thread stops when it comes by
 	stopSignal int           // the signal that did it
@@ -121,6 +121,20 @@ func (g *Group) Subreaper() bool {
 	g.k.mu.Lock()
 	defer g.k.mu.Unlock()
 	return g.subreaper
+}
+
+// SetDumpable and Dumpable are prctl(PR_SET_DUMPABLE).
+func (g *Group) SetDumpable(on bool) {
+	g.k.mu.Lock()
+	defer g.k.mu.Unlock()
+	g.undumpable = !on
+}
+
+// Dumpable says whether the process may be looked into by others of its user.
+func (g *Group) Dumpable() bool {
+	g.k.mu.Lock()
+	defer g.k.mu.Unlock()
+	return !g.undumpable
 }
 
 // ProcessGroup is a job.

@@ -41,6 +41,7 @@ type Task struct {
 	cpuTime  atomic.Int64 // ns not asleep
 	state    atomic.Int32 // State
 	pdeath   atomic.Int32 // PR_SET_PDEATHSIG
+	noNew    atomic.Bool  // PR_SET_NO_NEW_PRIVS
 	sysno    atomic.Int64 // call being served, -1 outside
 	switches atomic.Uint64
 
@@ -117,6 +118,12 @@ func (t *Task) SetParentDeathSignal(sig int) { t.pdeath.Store(int32(sig)) }
 
 // ParentDeathSignal is the signal that the parent's death sends, 0 for none.
 func (t *Task) ParentDeathSignal() int { return int(t.pdeath.Load()) }
+
+// SetNoNewPrivileges is prctl(PR_SET_NO_NEW_PRIVS): execve never gains privileges again, here and in children.
+func (t *Task) SetNoNewPrivileges() { t.noNew.Store(true) }
+
+// NoNewPrivileges says whether that was asked for.
+func (t *Task) NoNewPrivileges() bool { return t.noNew.Load() }
 
 // SetCreds replaces the credentials.
 func (t *Task) SetCreds(c *vfs.Creds) { t.creds.Store(c) }
