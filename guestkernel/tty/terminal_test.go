@@ -133,12 +133,12 @@ func TestControllingTerminal(t *testing.T) {
 	if m, err := x.ioctl(unix.TIOCGSID, nil); err != nil || m[0] != 100 {
 		t.Errorf("TIOCGSID: %d, %v", m[0], err)
 	}
-	other := *x.c
+	other := vfstest.NewCaller(vfs.Path{Mount: vfs.AnonymousMount("test")})
 	other.Process, other.Group, other.Session = 200, 200, 200
-	if _, err := x.f.Ioctl(&other, x.d, unix.TIOCSCTTY, 0); err != unix.EPERM {
+	if _, err := x.f.Ioctl(other, x.d, unix.TIOCSCTTY, 0); err != unix.EPERM {
 		t.Errorf("TIOCSCTTY of a taken terminal: %v, want EPERM", err)
 	}
-	if _, err := x.f.Ioctl(&other, x.d, unix.TIOCSCTTY, 1); err != nil {
+	if _, err := x.f.Ioctl(other, x.d, unix.TIOCSCTTY, 1); err != nil {
 		t.Errorf("stealing it: %v", err)
 	}
 	if x.sessions.of(100) != nil || x.sessions.of(200) != x.Terminal {
