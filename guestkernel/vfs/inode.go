@@ -67,6 +67,9 @@ type Attrs struct {
 	destroyed                  bool
 	locks                      *flockState
 	records                    *recordLocks
+	hasXattrs                  bool // never changes
+	xattrs                     map[string][]byte
+	xattrBytes                 int
 }
 
 // Init sets the attributes of a new inode: all times are now, nlink is 1 (2 for a directory).

@@ -32,6 +32,9 @@ func (d *Description) readOnce(c Caller, dst Buffer) (int, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.inRange(d.offset, dst); err != nil {
+		return 0, err
+	}
 	return d.file.Read(c, d, dst, &d.offset)
 }
 
@@ -65,6 +68,9 @@ func (d *Description) writeOnce(c Caller, src Buffer) (int, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.inRange(d.offset, src); err != nil {
+		return 0, err
+	}
 	return d.file.Write(c, d, src, &d.offset)
 }
 
@@ -75,6 +81,9 @@ func (d *Description) ReadAt(c Caller, dst Buffer, pos int64) (int, error) {
 	}
 	if !d.Readable() {
 		return 0, unix.EBADF
+	}
+	if err := d.inRange(pos, dst); err != nil {
+		return 0, err
 	}
 	dst = Slice(dst, 0, maxTransfer)
 	n, err := d.file.Read(c, d, dst, &pos)
@@ -91,6 +100,9 @@ func (d *Description) WriteAt(c Caller, src Buffer, pos int64) (int, error) {
 	}
 	if !d.Writable() {
 		return 0, unix.EBADF
+	}
+	if err := d.inRange(pos, src); err != nil {
+		return 0, err
 	}
 	src = Slice(src, 0, maxTransfer)
 	n, err := d.file.Write(c, d, src, &pos)
@@ -114,6 +126,14 @@ func (d *Description) positional(pos int64) error {
 	}
 	if d.file != nil && d.file.Stream() {
 		return unix.ESPIPE
+	}
+	return nil
+}
+
+// inRange answers EINVAL for a transfer beyond the largest offset (rw_verify_area).
+func (d *Description) inRange(pos int64, b Buffer) error {
+	if pos+int64(b.Len()) < 0 {
+		return unix.EINVAL
 	}
 	return nil
 }

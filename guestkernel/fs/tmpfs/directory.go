@@ -116,6 +116,7 @@ func (fs *FS) make(ino uint64, mode, uid, gid uint32, rdev uint64) vfs.Inode {
 	}
 	a := i.Attributes()
 	a.Init(fs.dev, ino, mode, uid, gid)
+	a.AllowXattrs()
 	a.Rdev = rdev
 	return i
 }
@@ -141,6 +142,7 @@ func (d *directory) Symlink(c vfs.Caller, name, target string) (vfs.Inode, error
 	mode, uid, gid := vfs.NewOwner(c, &d.Attrs, unix.S_IFLNK|0o777)
 	s := &symlink{fs: d.fs, target: target}
 	s.Init(d.fs.dev, ino, mode, uid, gid)
+	s.AllowXattrs()
 	d.enter(name, s)
 	return s, nil
 }
@@ -172,6 +174,7 @@ func (d *directory) CreateBacked(c vfs.Caller, name string, mode uint32, data []
 	mode, uid, gid := vfs.NewOwner(c, &d.Attrs, mode)
 	f := &file{fs: d.fs, contents: contents}
 	f.Init(d.fs.dev, ino, mode, uid, gid)
+	f.AllowXattrs()
 	d.enter(name, f)
 	return f, nil
 }

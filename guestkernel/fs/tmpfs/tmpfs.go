@@ -47,6 +47,7 @@ func New(o Options) *vfs.Superblock {
 	fs.inodes.Store(1)
 	fs.root = &directory{fs: fs, entries: make(map[string]*entry)}
 	fs.root.Init(fs.dev, fs.lastIno.Add(1), unix.S_IFDIR|o.Mode&0o7777, o.UID, o.GID)
+	fs.root.AllowXattrs()
 	return vfs.NewSuperblock(fs, fs.dev, false)
 }
 
