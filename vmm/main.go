@@ -61,11 +61,12 @@ func processStart() time.Time {
 }
 
 func run(args []string, started time.Time) int {
+	if c, ok := quickRun(args); ok {
+		c.started = started
+		return statusOf(c.Run())
+	}
 	c := commands{Run: runCommand{started: started}}
-	parser, err := kong.New(&c, kong.Name("vmm"),
-		kong.Description("Boots the Ringo kernel, a Linux-compatible kernel in Go, and runs programs in it."),
-		kong.Vars{"arch": runtime.GOARCH, "maxcpus": strconv.Itoa(bootinfo.MaxCPUs)},
-		kong.Exit(func(status int) { os.Exit(status) }))
+	parser, err := newParser(&c)
 	if err != nil {
 		return tell(statusFailure, err)
 	}
@@ -73,7 +74,18 @@ func run(args []string, started time.Time) int {
 	if err != nil {
 		return tell(statusUsage, fmt.Errorf("%w (see vmm --help)", err))
 	}
-	err = k.Run()
+	return statusOf(k.Run())
+}
+
+func newParser(c *commands) (*kong.Kong, error) {
+	return kong.New(c, kong.Name("vmm"),
+		kong.Description("Boots the Ringo kernel, a Linux-compatible kernel in Go, and runs programs in it."),
+		kong.Vars{"arch": runtime.GOARCH, "maxcpus": strconv.Itoa(bootinfo.MaxCPUs)},
+		kong.Exit(func(status int) { os.Exit(status) }))
+}
+
+// statusOf says what there is to say about a command's error, and the exit status.
+func statusOf(err error) int {
 	var ended exit
 	if errors.As(err, &ended) {
 		return int(ended)
