@@ -1,3 +1,5 @@
+//go:build amd64
+
 // Package ring0 is the CPU as the kernel sees it: entry, traps, per-CPU areas, the saved
 // state of runtime threads, the switch to user mode and back, the timer, inter-processor
 // interrupts and the interrupt controller. arch/amd64/ring0 and arch/arm64/ring0 have the

@@ -1,3 +1,5 @@
+//go:build amd64
+
 package ring0
 
 import "sync/atomic"

@@ -1,3 +1,5 @@
+//go:build amd64
+
 package ring0
 
 // Register is general register i of a frame, for reports. ok is false behind the last.

@@ -1,3 +1,5 @@
+//go:build amd64
+
 package ring0
 
 // The func values that the entry code calls, statically initialised because they are used
