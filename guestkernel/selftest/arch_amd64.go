@@ -2,6 +2,7 @@ package selftest
 
 import (
 	"ringo/arch/amd64/pagetable"
+	"ringo/arch/amd64/ring0"
 	"ringo/arch/amd64/selftest"
 )
 
@@ -31,4 +32,6 @@ const (
 
 func checkProgram() []byte         { return selftest.CheckProgram() }
 func hazards() []hazard            { return selftest.Hazards() }
+func checkState() error            { return selftest.CheckState() }
 func registerName(n uint64) string { return selftest.RegisterName(n) }
+func currentCPU() int              { return ring0.Index() }

@@ -2,6 +2,7 @@ package selftest
 
 import (
 	"ringo/arch/arm64/pagetable"
+	"ringo/arch/arm64/ring0"
 	"ringo/arch/arm64/selftest"
 )
 
@@ -29,6 +30,11 @@ const (
 	wantSyscall   = selftest.WantSyscall
 )
 
-func checkProgram() []byte         { return selftest.CheckProgram() }
-func hazards() []hazard            { return selftest.Hazards() }
+func checkProgram() []byte { return selftest.CheckProgram() }
+func hazards() []hazard    { return selftest.Hazards() }
+
+// checkState: the hardware sets all of PSTATE on an exception, nothing can be left behind.
+func checkState() error { return nil }
+
 func registerName(n uint64) string { return selftest.RegisterName(n) }
+func currentCPU() int              { return ring0.Index() }

@@ -14,6 +14,28 @@ import (
 	"ringo/guestkernel/nucleus"
 )
 
+// processors: every CPU runs Go code at the same time as the others. One that never started would
+// show in nothing but the time that all else takes.
+func processors() (string, error) {
+	cpus := int(nucleus.BootInfo().CPUs)
+	var seen atomic.Uint64
+	all := uint64(1)<<cpus - 1
+	deadline := time.Now().Add(30 * time.Second)
+	var wg sync.WaitGroup
+	for range cpus {
+		wg.Go(func() {
+			for seen.Load() != all && time.Now().Before(deadline) {
+				seen.Or(1 << currentCPU())
+			}
+		})
+	}
+	wg.Wait()
+	if got := seen.Load(); got != all {
+		return "", fmt.Errorf("of %d CPUs only the set %#b runs Go code", cpus, got)
+	}
+	return fmt.Sprintf("%d run Go code", cpus), nil
+}
+
 // goroutines: 10,000 at once, all alive together, each with a grown stack.
 func goroutines() (string, error) {
 	const n = 10_000

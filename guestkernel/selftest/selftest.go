@@ -37,6 +37,7 @@ type test struct {
 // Run runs everything, prints a line for each test and reports whether all passed.
 func Run(load time.Duration) bool {
 	tests := []test{
+		{"processors", processors},
 		{"goroutines", goroutines},
 		{"timers", timers},
 		{"maps", maps},

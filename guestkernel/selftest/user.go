@@ -250,6 +250,9 @@ func runHazard(h hazard) error {
 // sane looks at what a user could have spoiled: direction of copies, rounding and masks of
 // floating point, alignment.
 func sane() error {
+	if err := checkState(); err != nil {
+		return err
+	}
 	var b [100]byte
 	for i := range b {
 		b[i] = byte(i)

@@ -1,3 +1,5 @@
+//go:build amd64
+
 #include "textflag.h"
 
 // The check program: user code, copied to CodeBase. Absolute addresses are those of Data at
@@ -415,6 +417,13 @@ TEXT ·checkCode(SB),NOSPLIT|NOFRAME,$0-16
 	MOVQ AX, start+0(FP)
 	LEAQ ·checkEnd(SB), AX
 	MOVQ AX, end+8(FP)
+	RET
+
+// func flags() uint64
+TEXT ·flags(SB),NOSPLIT,$8-8
+	PUSHFQ
+	POPQ AX
+	MOVQ AX, ret+0(FP)
 	RET
 
 // func xgetbv() uint64

@@ -1,3 +1,5 @@
+//go:build amd64
+
 // Package selftest holds user programs in machine code with which the kernel tests its own
 // switch to user mode (guestkernel/selftest). arch/amd64/selftest and arch/arm64/selftest have the same API.
 //
@@ -5,7 +7,10 @@
 // no stack except where Hazard.Stack says so. They talk to the kernel with the Call numbers.
 package selftest
 
-import "unsafe"
+import (
+	"fmt"
+	"unsafe"
+)
 
 // Where the kernel maps things for a program (GVA).
 const (
@@ -140,3 +145,14 @@ func code(start, end uintptr) []byte {
 func check()
 func checkCode() (start, end uintptr)
 func xgetbv() uint64
+func flags() uint64
+
+// CheckState looks at flags of the running kernel code that a user could have left behind.
+func CheckState() error {
+	const wrong = 1<<8 | 1<<10 | 3<<12 | 1<<14 | 1<<18 // TF, DF, IOPL, NT, AC
+	const interrupts = 1 << 9
+	if f := flags(); f&wrong != 0 || f&interrupts == 0 {
+		return fmt.Errorf("flags are %#x: TF, DF, IOPL, NT or AC set, or interrupts off", f)
+	}
+	return nil
+}
