@@ -264,7 +264,7 @@ func TestOnKVMNothingLeaks(t *testing.T) {
 	}
 	once()
 	fds, goroutines := descriptors(), runtime.NumGoroutine()
-	const rounds = 20
+	const rounds = 8
 	for range rounds {
 		once()
 	}
