@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func TestContracts(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
 				cmd := exec.CommandContext(ctx, path)
-				cmd.Env, cmd.Dir = []string{"PATH=/bin", "HOME=/"}, dir
+				cmd.Env, cmd.Dir, cmd.SysProcAttr = []string{"PATH=/bin", "HOME=/"}, dir, &syscall.SysProcAttr{Setsid: true}
 				linux, _ := cmd.Output()
 				want := strings.ReplaceAll(string(linux), path, "/bin/p")
 				if !strings.Contains(want, "CONTRACT_PASS") {

@@ -77,6 +77,49 @@ func (s *Space) Advise(addr, length uint64, advice int) error {
 	return nil
 }
 
+// Remove is madvise(MADV_REMOVE): it frees the memory or file space behind shared mappings. Errors: EINVAL (private, anonymous or locked),
+// ENOMEM (a hole), EACCES (read-only), EOPNOTSUPP. Objects are told the caller.
+func (s *Space) Remove(caller any, addr, length uint64) error {
+	if length > UserTop {
+		return unix.EINVAL
+	}
+	end, err := checkRange(addr, length)
+	if err != nil {
+		return err
+	}
+	for addr < end {
+		s.mu.Lock()
+		v := s.vmas.find(addr)
+		if v == nil {
+			s.unlock()
+			return unix.ENOMEM
+		}
+		object, off, stop, flags := v.Object, v.offsetOf(addr), min(end, v.End), v.Flags
+		if object != nil {
+			object.Attach(s)
+		}
+		s.unlock()
+		switch p, ok := object.(Puncher); {
+		case object == nil || flags&VMAShared == 0 || flags&VMALocked != 0:
+			err = unix.EINVAL
+		case flags&VMAReadOnly != 0:
+			err = unix.EACCES
+		case !ok:
+			err = unix.EOPNOTSUPP
+		default:
+			err = p.Punch(caller, off, stop-addr)
+		}
+		if object != nil {
+			object.Detach(s)
+		}
+		if err != nil {
+			return err
+		}
+		addr = stop
+	}
+	return nil
+}
+
 // Lock sets or clears the locked flag of a range and pages it in (mlock(2), munlock(2)). Errors:
 // EINVAL, ENOMEM.
 func (s *Space) Lock(addr, length uint64, on bool) error {

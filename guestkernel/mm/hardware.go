@@ -88,6 +88,12 @@ type Object interface {
 	Identity() any
 }
 
+// Puncher is an Object that can give up the memory in its middle (MADV_REMOVE). It is called without any space locked;
+// caller is what Remove was given.
+type Puncher interface {
+	Punch(caller any, off, length uint64) error
+}
+
 // ErrBeyondEnd is answered by Object.Page for an offset behind the last page.
 var ErrBeyondEnd error = beyondEnd{}
 

@@ -252,13 +252,18 @@ func (s *Space) Usage() Usage {
 	}
 }
 
-// VMAs is a copy of the mappings in address order.
+// VMAs is a copy of the mappings in address order. A file that has a name of its own tells it now, so that a deleted one shows.
 func (s *Space) VMAs() []VMA {
 	s.mu.Lock()
-	defer s.unlock()
 	out := make([]VMA, len(s.vmas))
 	for i, v := range s.vmas {
 		out[i] = *v
+	}
+	s.unlock()
+	for i := range out {
+		if n, ok := out[i].Object.(interface{ Name() string }); ok {
+			out[i].Name = n.Name()
+		}
 		out[i].Object = nil
 	}
 	return out

@@ -41,11 +41,11 @@ func getTimespec(t *task.Task, addr uint64) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	return duration(int64(w[0]), int64(w[1]), 1)
+	return toDuration(int64(w[0]), int64(w[1]), 1)
 }
 
-// duration makes one of seconds and a fraction counted in units of unit nanoseconds; too long is cut to 292 years.
-func duration(sec, frac, unit int64) (time.Duration, error) {
+// toDuration makes one of seconds and a fraction counted in units of unit nanoseconds; too long is cut to 292 years.
+func toDuration(sec, frac, unit int64) (time.Duration, error) {
 	if sec < 0 || frac < 0 || frac*unit >= 1e9 || frac >= 1e9 {
 		return 0, unix.EINVAL
 	}

@@ -16,7 +16,7 @@ func init() {
 		"brk": func(t *task.Task, a Args) (uint64, error) {
 			return t.Space().Brk(a[0], t.Rlimit(unix.RLIMIT_DATA)), nil
 		},
-		"madvise": func(t *task.Task, a Args) (uint64, error) { return 0, t.Space().Advise(a[0], a[1], a.Int(2)) },
+		"madvise": sysMadvise,
 		"msync":   sysMsync,
 		"mincore": sysMincore,
 		"mlock":   func(t *task.Task, a Args) (uint64, error) { return 0, t.Space().Lock(a[0], a[1], true) },
@@ -84,6 +84,16 @@ func sysMmap(t *task.Task, a Args) (uint64, error) {
 		r.Flags &^= mm.VMAReadOnly
 	}
 	return t.Space().Map(r)
+}
+
+func sysMadvise(t *task.Task, a Args) (uint64, error) {
+	if a.Int(2) == unix.MADV_REMOVE {
+		if a[0]%mm.PageSize != 0 {
+			return 0, unix.EINVAL
+		}
+		return 0, t.Space().Remove(t, a[0], a[1])
+	}
+	return 0, t.Space().Advise(a[0], a[1], a.Int(2))
 }
 
 func sysMprotect(t *task.Task, a Args) (uint64, error) {

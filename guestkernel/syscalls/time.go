@@ -202,23 +202,25 @@ func sysSetitimer(t *task.Task, a Args) (uint64, error) {
 	if which < 0 || which > unix.ITIMER_PROF {
 		return 0, unix.EINVAL
 	}
-	if which != unix.ITIMER_REAL {
-		return 0, unix.ENOSYS // CPU-time timers are not there yet
-	}
 	var value, interval time.Duration
 	if a[1] != 0 {
 		w, err := getUint64s(t, a[1], 4)
 		if err != nil {
 			return 0, err
 		}
-		if interval, err = duration(int64(w[0]), int64(w[1]), 1000); err != nil {
+		if interval, err = toDuration(int64(w[0]), int64(w[1]), 1000); err != nil {
 			return 0, err
 		}
-		if value, err = duration(int64(w[2]), int64(w[3]), 1000); err != nil {
+		if value, err = toDuration(int64(w[2]), int64(w[3]), 1000); err != nil {
 			return 0, err
 		}
 	}
-	left, old := t.Group().SetRealTimer(value, interval)
+	var left, old time.Duration
+	if which == unix.ITIMER_REAL {
+		left, old = t.Group().SetRealTimer(value, interval)
+	} else {
+		left, old = t.Group().SetCPUTimer(which-unix.ITIMER_VIRTUAL, value, interval)
+	}
 	if a[2] == 0 {
 		return 0, nil
 	}
@@ -231,7 +233,8 @@ func sysGetitimer(t *task.Task, a Args) (uint64, error) {
 		left, interval := t.Group().RealTimer()
 		return 0, putItimer(t, a[1], left, interval)
 	case unix.ITIMER_VIRTUAL, unix.ITIMER_PROF:
-		return 0, putItimer(t, a[1], 0, 0)
+		left, interval := t.Group().CPUTimer(a.Int(0) - unix.ITIMER_VIRTUAL)
+		return 0, putItimer(t, a[1], left, interval)
 	}
 	return 0, unix.EINVAL
 }

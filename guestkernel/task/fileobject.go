@@ -3,6 +3,8 @@ package task
 import (
 	"math"
 
+	"golang.org/x/sys/unix"
+
 	"ringo/guestkernel/mm"
 	"ringo/guestkernel/vfs"
 )
@@ -43,6 +45,19 @@ func (o fileObject) Detach(s *mm.Space) {
 	o.file.Detach(fileMapping{s})
 	o.d.Unref()
 }
+
+// Punch implements mm.Puncher.
+func (o fileObject) Punch(caller any, off, length uint64) error {
+	c, ok := caller.(vfs.Caller)
+	if !ok {
+		return unix.EOPNOTSUPP
+	}
+	const punch = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	return o.d.Allocate(c, punch, int64(off), int64(length))
+}
+
+// Name is the file's path, for /proc/PID/maps.
+func (o fileObject) Name() string { return o.d.Path().String() }
 
 // Identity implements mm.Object.
 func (o fileObject) Identity() any { return o.file }

@@ -14,10 +14,12 @@ type Group struct {
 	k *Kernel
 
 	childNews wait.Queue // told when a child's state changes
-	ended     chan struct{}
-	limits    limits
-	started   time.Time
-	exited    atomic.Int64 // CPU time in ns of threads that have ended
+
+	signalNews wait.Queue // told when a signal becomes pending
+	ended      chan struct{}
+	limits     limits
+	started    time.Time
+	exited     atomic.Int64 // CPU time in ns of threads that have ended
 
 	// Guarded by Kernel.mu.
 	pid        int
@@ -52,6 +54,8 @@ type Group struct {
 	realTimer    *time.Timer
 	realDeadline time.Time
 	realInterval time.Duration
+	cpuTimers    [2]cpuTimer
+	cpuTimed     atomic.Bool // a CPU timer is on; written with Kernel.mu held
 }
 
 // PID is the process's number.

@@ -65,3 +65,69 @@ func (t *Task) CPUTimeNow() time.Duration {
 	t.account()
 	return t.CPUTime()
 }
+
+// cpuTimer is setitimer(ITIMER_VIRTUAL) or ITIMER_PROF: it counts the CPU time of the process. Time in the kernel is not told from
+// time in user mode, so both count the same. Guarded by Kernel.mu.
+type cpuTimer struct {
+	at       time.Duration // of the process's CPU time; 0: off
+	interval time.Duration
+}
+
+var cpuTimerSignals = [...]unix.Signal{unix.SIGVTALRM, unix.SIGPROF}
+
+// SetCPUTimer sets timer 0 (ITIMER_VIRTUAL) or 1 (ITIMER_PROF) and answers what was set before. Its precision is the timer tick.
+func (g *Group) SetCPUTimer(which int, value, interval time.Duration) (left, oldInterval time.Duration) {
+	g.k.mu.Lock()
+	defer g.k.mu.Unlock()
+	left, oldInterval = g.cpuTimerLocked(which)
+	t := cpuTimer{interval: interval}
+	if value > 0 {
+		t.at = g.cpuTimeLocked() + value
+	}
+	g.cpuTimers[which] = t
+	on := false
+	for _, t := range g.cpuTimers {
+		on = on || t.at != 0
+	}
+	g.cpuTimed.Store(on)
+	return left, oldInterval
+}
+
+// CPUTimer is getitimer for the same timers.
+func (g *Group) CPUTimer(which int) (left, interval time.Duration) {
+	g.k.mu.Lock()
+	defer g.k.mu.Unlock()
+	return g.cpuTimerLocked(which)
+}
+
+func (g *Group) cpuTimerLocked(which int) (left, interval time.Duration) {
+	t := g.cpuTimers[which]
+	if t.at != 0 {
+		left = max(t.at-g.cpuTimeLocked(), time.Microsecond)
+	}
+	return left, t.interval
+}
+
+// checkCPUTimers sends the signals of the timers that have run out: at a tick, and when a task wakes.
+func (g *Group) checkCPUTimers() {
+	if !g.cpuTimed.Load() {
+		return
+	}
+	g.k.mu.Lock()
+	defer g.k.mu.Unlock()
+	now := g.cpuTimeLocked()
+	on := false
+	for i := range g.cpuTimers {
+		t := &g.cpuTimers[i]
+		if t.at != 0 && now >= t.at {
+			g.k.sendLocked(g, nil, kernelInfo(int(cpuTimerSignals[i])))
+			if t.interval > 0 {
+				t.at = now + t.interval
+			} else {
+				t.at = 0
+			}
+		}
+		on = on || t.at != 0
+	}
+	g.cpuTimed.Store(on)
+}

@@ -38,6 +38,7 @@ func (t *Task) run() {
 			t.fault(ev.Signal, ev.Code, ev.Addr, fault{Trap: ev.Trap, Error: ev.Error})
 		case EventInterrupt:
 			t.account()
+			t.group.checkCPUTimers()
 			runtime.Gosched()
 		}
 	}
