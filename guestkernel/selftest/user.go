@@ -222,13 +222,13 @@ func runHazard(h hazard) error {
 		}
 	}
 	e := next()
+	if err := sane(); err != nil { // at once: the next system call would tidy up
+		return err
+	}
 	switch h.Want {
 	case wantSyscall:
 		if e.Kind != nucleus.EventSyscall {
 			return fmt.Errorf("ended with %s at %#x, want a system call", e.Name(), s.ctx.PC())
-		}
-		if err := sane(); err != nil {
-			return err
 		}
 		if h.Then != 0 {
 			if e := next(); e.Kind != nucleus.EventException || e.Vector != h.Then-1 {
