@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
+
+	"ringo/guestkernel/wait"
 )
 
 // NumSignals is the highest signal number.
@@ -241,6 +243,7 @@ func (k *Kernel) sendLocked(g *Group, t *Task, info *Info) error {
 	if err := p.add(info); err != nil {
 		return err
 	}
+	g.signalNews.Notify(wait.In)
 	if t != nil {
 		if t.wants(sig) {
 			t.notifyLocked()
