@@ -67,6 +67,10 @@ func failure(r Result) string {
 func Judge(p Program, baseline, r Result, known string) Judgement {
 	j := Judgement{Program: p, Baseline: baseline, Result: r}
 	j.Verdict, j.Why = compare(baseline, r)
+	if j.Verdict == Pass && p.Source != "" && !passes(baseline) {
+		// Of a foreign program it is enough that it does the same.
+		j.Verdict, j.Why = Fail, "does not end with "+passLine+" on Linux: ended with "+baseline.End()
+	}
 	switch {
 	case known == "":
 	case j.Verdict == Pass:
@@ -83,7 +87,7 @@ func compare(baseline, r Result) (Verdict, string) {
 	switch {
 	case r.How == Crashed:
 		return Crash, firstLine(r.Report)
-	case r.How == TimedOut && baseline.How != TimedOut:
+	case r.How == TimedOut:
 		return Timeout, fmt.Sprintf("still running after %v; last output %q", r.Took.Round(1e8), lastLine(r.Stdout))
 	case failure(r) != "" && failure(baseline) != "":
 		return Fail, "fails on Linux, too: " + failure(baseline)

@@ -184,8 +184,9 @@ static void start(const char *name, const char *path, int out, int err)
 	setsid();
 	if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		die("dup2");
-	for (int fd = 3; fd < 64; fd++)
-		close(fd);
+	if (syscall(SYS_close_range, 3, ~0U, 0) < 0)
+		for (int fd = 3; fd < 1024; fd++)
+			close(fd);
 	for (int s = 1; s < 65; s++)
 		signal(s, SIG_DFL);
 	sigemptyset(&none);

@@ -32,8 +32,8 @@ int main(void)
 	must(pipe(p));
 	must(pipe(q));
 	from = 3;
-	observe("splice file to pipe: %s, offset %ld", result(splice(in, &from, p[1], NULL, 6, 0)), (long)from);
-	observe("tee: %s", result(tee(p[0], q[1], 4, 0)));
+	observe("splice file to pipe: %ld, offset %ld", (long)must(splice(in, &from, p[1], NULL, 6, 0)), (long)from);
+	observe("tee: %ld", (long)must(tee(p[0], q[1], 4, 0)));
 	memset(b, 0, sizeof b);
 	observe("tee's pipe: %s", result(read(q[0], b, 63)));
 	observe("  %s", b);
