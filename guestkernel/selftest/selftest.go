@@ -46,6 +46,7 @@ func Run(load time.Duration) bool {
 		{"preemption of a loop", preemption},
 		{"frames", frames},
 		{"frame references", references},
+		{"TLB shootdown", shootdown},
 		{"hazards from user mode", hazardous},
 		{"registers across system calls", func() (string, error) { return registers(modeSyscall, 20000) }},
 		{"registers across page faults", func() (string, error) { return registers(modeFault, 2000) }},
