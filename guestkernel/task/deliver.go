@@ -177,7 +177,7 @@ func (t *Task) forceLocked(info *Info, deadly bool) {
 		t.mask &^= 1 << (sig - 1)
 	}
 	t.pending.drop(1 << (sig - 1))
-	t.pending.add(info)
+	t.pending.add(info, nil)
 	t.work.Store(true)
 }
 

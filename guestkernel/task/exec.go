@@ -88,6 +88,7 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 	defer k.mu.Unlock()
 	g := t.group
 	g.execed, g.undumpable = true, false
+	g.deleteTimersLocked()
 	old := g.actions
 	g.actions = newActions()
 	for sig := range old.table {

@@ -128,6 +128,7 @@ func (k *Kernel) groupEndedLocked(g *Group) {
 	if g.realTimer != nil {
 		g.realTimer.Stop()
 	}
+	g.deleteTimersLocked()
 	k.hangupIfOrphanedLocked(g.pgroup, g)
 	for _, child := range g.children {
 		k.adoptLocked(child, g)

@@ -55,6 +55,8 @@ type Group struct {
 	realDeadline time.Time
 	realInterval time.Duration
 	cpuTimers    [2]cpuTimer
+	timers       map[int]*posixTimer
+	nextTimer    int
 	cpuTimed     atomic.Bool // a CPU timer is on; written with Kernel.mu held
 }
 

@@ -120,8 +120,9 @@ func (t *Task) userInfo(sig, code int) *Info {
 
 // queued is one pending signal.
 type queued struct {
-	info *Info
-	next *queued
+	info  *Info
+	timer *posixTimer // it comes from
+	next  *queued
 }
 
 // pending is a set of signals that wait for delivery: one of each standard signal, a queue of each
@@ -135,7 +136,7 @@ type pending struct {
 // maxQueued bounds the real-time signals of a process (RLIMIT_SIGPENDING).
 const maxQueued = 4096
 
-func (p *pending) add(info *Info) error {
+func (p *pending) add(info *Info, timer *posixTimer) error {
 	sig := info.Signal()
 	if sig < firstRealtime && p.set.Has(sig) {
 		return nil
@@ -147,7 +148,7 @@ func (p *pending) add(info *Info) error {
 	for *at != nil {
 		at = &(*at).next
 	}
-	*at = &queued{info: info}
+	*at = &queued{info: info, timer: timer}
 	p.count++
 	p.set |= 1 << (sig - 1)
 	return nil
@@ -159,6 +160,9 @@ func (p *pending) take(sig int) *Info {
 	p.count--
 	if q.next == nil {
 		p.set &^= 1 << (sig - 1)
+	}
+	if q.timer != nil {
+		q.timer.deliveredLocked(q.info)
 	}
 	return q.info
 }
@@ -215,6 +219,20 @@ func (t *Task) wants(sig int) bool {
 // sendLocked sends a signal to a task, or to a process when t is nil. Mirrors send_signal_locked. The error is
 // EAGAIN when a real-time queue is full.
 func (k *Kernel) sendLocked(g *Group, t *Task, info *Info) error {
+	return k.queueLocked(g, t, info, nil)
+}
+
+// sendTimerLocked sends the signal of a timer and says whether it is pending now.
+func (k *Kernel) sendTimerLocked(g *Group, t *Task, info *Info, timer *posixTimer) bool {
+	p := &g.pending
+	if t != nil {
+		p = &t.pending
+	}
+	before := p.count
+	return k.queueLocked(g, t, info, timer) == nil && p.count > before
+}
+
+func (k *Kernel) queueLocked(g *Group, t *Task, info *Info, timer *posixTimer) error {
 	sig := info.Signal()
 	if g.zombie || len(g.tasks) == 0 {
 		return nil
@@ -240,7 +258,7 @@ func (k *Kernel) sendLocked(g *Group, t *Task, info *Info) error {
 	if t != nil {
 		p = &t.pending
 	}
-	if err := p.add(info); err != nil {
+	if err := p.add(info, timer); err != nil {
 		return err
 	}
 	g.signalNews.Notify(wait.In)
