@@ -48,3 +48,27 @@ func TestQuickRunLeavesTheRestToKong(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkCommandLine is what the monitor's start pays for its flags, with and without kong.
+func BenchmarkCommandLine(b *testing.B) {
+	args := []string{"run", "--host", "kvm", "--arch", "amd64", "--cpus", "1", "--mem", "268435456", "--phases", "-", "--", "/bin/sh"}
+	b.Run("quick", func(b *testing.B) {
+		for b.Loop() {
+			if _, ok := quickRun(args); !ok {
+				b.Fatal("left to kong")
+			}
+		}
+	})
+	b.Run("kong", func(b *testing.B) {
+		for b.Loop() {
+			var c commands
+			p, err := newParser(&c)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := p.Parse(args); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

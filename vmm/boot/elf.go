@@ -344,7 +344,7 @@ func (im *image) relocate(mem Memory, k *Kernel) error {
 	}
 	const batch = 2048
 	buf := make([]byte, batch*relaSize)
-	var word [8]byte
+	var w relocWindow
 	for left := im.relan; left > 0; {
 		n := min(left, batch)
 		part := buf[:n*relaSize]
@@ -361,12 +361,37 @@ func (im *image) relocate(mem Memory, k *Kernel) error {
 			case target < im.low || target > im.high-8:
 				return bad("relocation at %#x is outside the image (%#x to %#x)", target, im.low, im.high)
 			}
-			binary.LittleEndian.PutUint64(word[:], addend+k.Bias)
-			if err := mem.WriteAt(k.Phys+(target-im.low), word[:], loader); err != nil {
-				return err
+			if w.b == nil || target-w.from > w.last {
+				if err := w.move(im, mem, k, target); err != nil {
+					return err
+				}
 			}
+			binary.LittleEndian.PutUint64(w.b[target-w.from:], addend+k.Bias)
 		}
 		off, left = off+n*relaSize, left-n
 	}
+	return nil
+}
+
+// relocWindow is the memory of the segment that the last relocation was in. Nearly all are in
+// one or two segments, and asking for 8 bytes at a time made this the longest step of the load.
+type relocWindow struct {
+	from, last uint64 // addresses as in the file: of the first byte, and how far behind it a word may start
+	b          []byte
+}
+
+// move makes the window hold the word at target, which lies in the image.
+func (w *relocWindow) move(im *image, mem Memory, k *Kernel, target uint64) error {
+	from, to := target, target+8
+	for _, s := range im.segments {
+		if s.write && target >= s.vaddr && target-s.vaddr+8 <= s.memsz {
+			from, to = s.vaddr, s.vaddr+s.memsz
+		}
+	}
+	b, err := mem.Slice(k.Phys+(from-im.low), to-from, true, loader)
+	if err != nil {
+		return err
+	}
+	w.from, w.last, w.b = from, to-from-8, b
 	return nil
 }
