@@ -18,28 +18,22 @@ const (
 
 func init() {
 	register(map[string]Handler{
-		"uname":                  sysUname,
-		"sethostname":            sysSethostname,
-		"setdomainname":          sysSetdomainname,
-		"sysinfo":                sysSysinfo,
-		"getrandom":              sysGetrandom,
-		"prlimit64":              sysPrlimit,
-		"getrlimit":              sysGetrlimit,
-		"setrlimit":              sysSetrlimit,
-		"prctl":                  sysPrctl,
-		"sched_yield":            func(*task.Task, Args) (uint64, error) { runtime.Gosched(); return 0, nil },
-		"sched_getaffinity":      sysSchedGetaffinity,
-		"sched_setaffinity":      sysSchedSetaffinity,
-		"getcpu":                 sysGetcpu,
-		"sched_getscheduler":     sysSchedGetscheduler,
-		"sched_getparam":         sysSchedGetparam,
-		"sched_get_priority_max": sysSchedPriorityMax,
-		"sched_get_priority_min": sysSchedPriorityMin,
-		"getpriority":            sysGetpriority,
-		"setpriority":            sysSetpriority,
-		"personality":            sysPersonality,
-		"rseq":                   notImplemented,
-		"membarrier":             notImplemented,
+		"uname":             sysUname,
+		"sethostname":       sysSethostname,
+		"setdomainname":     sysSetdomainname,
+		"sysinfo":           sysSysinfo,
+		"getrandom":         sysGetrandom,
+		"prlimit64":         sysPrlimit,
+		"getrlimit":         sysGetrlimit,
+		"setrlimit":         sysSetrlimit,
+		"prctl":             sysPrctl,
+		"sched_yield":       func(*task.Task, Args) (uint64, error) { runtime.Gosched(); return 0, nil },
+		"sched_getaffinity": sysSchedGetaffinity,
+		"sched_setaffinity": sysSchedSetaffinity,
+		"getcpu":            sysGetcpu,
+		"personality":       sysPersonality,
+		"rseq":              notImplemented,
+		"membarrier":        notImplemented,
 	})
 }
 
@@ -207,66 +201,6 @@ func sysGetcpu(t *task.Task, a Args) (uint64, error) {
 		}
 	}
 	return 0, nil
-}
-
-// Every task is SCHED_OTHER.
-func sysSchedGetscheduler(t *task.Task, a Args) (uint64, error) {
-	if a.Int(0) < 0 {
-		return 0, unix.EINVAL
-	}
-	if pid := a.Int(0); pid != 0 && t.Kernel().Find(pid) == nil {
-		return 0, unix.ESRCH
-	}
-	return unix.SCHED_NORMAL, nil
-}
-
-func sysSchedGetparam(t *task.Task, a Args) (uint64, error) {
-	if a[1] == 0 {
-		return 0, unix.EINVAL
-	}
-	if _, err := sysSchedGetscheduler(t, a); err != nil {
-		return 0, err
-	}
-	return 0, putUint32(t, a[1], 0)
-}
-
-// schedPriorities are the priority ranges of the policies (sched(7)).
-func schedPriorities(policy int) (lowest, highest uint64, err error) {
-	switch policy {
-	case unix.SCHED_FIFO, unix.SCHED_RR:
-		return 1, 99, nil
-	case unix.SCHED_NORMAL, unix.SCHED_BATCH, unix.SCHED_IDLE, unix.SCHED_DEADLINE:
-		return 0, 0, nil
-	}
-	return 0, 0, unix.EINVAL
-}
-
-func sysSchedPriorityMax(_ *task.Task, a Args) (uint64, error) {
-	_, highest, err := schedPriorities(a.Int(0))
-	return highest, err
-}
-
-func sysSchedPriorityMin(_ *task.Task, a Args) (uint64, error) {
-	lowest, _, err := schedPriorities(a.Int(0))
-	return lowest, err
-}
-
-// Everybody has nice value 0; asking for it again is all that setpriority can do.
-func sysGetpriority(t *task.Task, a Args) (uint64, error) {
-	if a.Uint(0) > unix.PRIO_USER {
-		return 0, unix.EINVAL
-	}
-	return 20, nil
-}
-
-func sysSetpriority(_ *task.Task, a Args) (uint64, error) {
-	switch {
-	case a.Uint(0) > unix.PRIO_USER:
-		return 0, unix.EINVAL
-	case a.Int(2) == 0:
-		return 0, nil
-	}
-	return 0, unix.ENOSYS
 }
 
 func sysPersonality(_ *task.Task, a Args) (uint64, error) {

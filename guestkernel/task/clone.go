@@ -62,6 +62,8 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 	c.comm.Store(t.comm.Load())
 	c.creds.Store(t.creds.Load())
 	c.noNew.Store(t.noNew.Load())
+	c.nice.Store(t.nice.Load())
+	c.policy.Store(t.policy.Load())
 	if f&unix.CLONE_VM != 0 {
 		t.space.Hold()
 		c.space = t.space

@@ -42,6 +42,8 @@ type Task struct {
 	state    atomic.Int32 // State
 	pdeath   atomic.Int32 // PR_SET_PDEATHSIG
 	noNew    atomic.Bool  // PR_SET_NO_NEW_PRIVS
+	nice     atomic.Int32
+	policy   atomic.Int32
 	sysno    atomic.Int64 // call being served, -1 outside
 	switches atomic.Uint64
 
