@@ -14,7 +14,7 @@ endif
 
 BINARIES := $(foreach a,$(GOARCHES),build/$(a)/vmm build/$(a)/ringo.elf build/$(a)/hosted-agent build/$(a)/initramfs.cpio)
 
-.PHONY: all run shell test lint unit e2e build hosted hosted-stop bench-boot boots clean FORCE
+.PHONY: all run shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot boots clean FORCE
 all: build
 build: $(BINARIES)
 
@@ -38,6 +38,13 @@ run: build
 shell: build
 	build/$(shell go env GOHOSTARCH)/vmm run --arch $(ARCH) --cpus $(CPUS)
 
+# Is it Linux? CONTRACTS are further arguments, like --batch or --filter '^vm/'.
+contracts: build contracts-compilers
+	build/$(shell go env GOHOSTARCH)/vmm contracts run --arch $(ARCH) $(CONTRACTS)
+
+contracts-compilers:
+	@sh contracts/install-compilers.sh
+
 hosted: build
 	build/$(shell go env GOHOSTARCH)/vmm hosted prepare
 
@@ -53,14 +60,14 @@ lint:
 	GOARCH=arm64 go vet ./...
 	GOARCH=amd64 GOFLAGS= staticcheck=$$(go tool -n staticcheck) && GOARCH=amd64 $$staticcheck ./... && GOARCH=arm64 $$staticcheck ./...
 
-unit: build
+unit: build contracts-compilers
 	@echo "== unit tests"
 	go test -timeout 10m ./...
 
 # Guests are booted one package at a time: two cores carry the host machine as well.
-e2e: build
+e2e: build contracts-compilers
 	@echo "== end-to-end tests: guests on amd64 and arm64"
-	RINGO_E2E=1 go test -count=1 -p 1 -timeout 25m ./hosted ./vmm/... ./debug/... ./internal/e2e
+	RINGO_E2E=1 go test -count=1 -p 1 -timeout 25m ./hosted ./vmm/... ./debug/... ./contracts ./internal/e2e
 
 bench-boot: build
 	go run ./internal/e2e/benchboot -arch $(ARCH)

@@ -18,8 +18,6 @@ const (
 	guestDriver = "/contracts/.driver"
 )
 
-func (p Program) guestPath() string { return guestFolder + "/" + p.Name }
-
 // Stage lays the programs out in a folder as the guest will see them under /contracts, and sets
 // their Binary to where they lie. Running machines may use a folder that is staged again:
 // every file is replaced as a whole.

@@ -126,6 +126,13 @@ func (s *Suite) each(ctx context.Context, m Machine, on string, programs []Progr
 	defer cancel(nil)
 	var mu sync.Mutex
 	var workers sync.WaitGroup
+	said := make([]bool, len(programs)) // begun; an index belongs to one worker
+	begin := func(i int) {
+		if !said[i] {
+			said[i] = true
+			began(programs[i].Name)
+		}
+	}
 	one := func(w work) (work, error) {
 		b := s.Base
 		b.On = on
@@ -139,7 +146,7 @@ func (s *Suite) each(ctx context.Context, m Machine, on string, programs []Progr
 			b.Programs = append(b.Programs, Task{Name: p.Name, Path: p.Binary, Timeout: timeout})
 			index[p.Name] = i
 		}
-		began(b.Programs[0].Name)
+		begin(w[0])
 		left := w
 		err := m.Run(ctx, b, func(r Result) {
 			i, asked := index[r.Name]
@@ -149,7 +156,7 @@ func (s *Suite) each(ctx context.Context, m Machine, on string, programs []Progr
 			left = left[1:]
 			done(i, r)
 			if len(left) > 0 {
-				began(programs[left[0]].Name)
+				begin(left[0])
 			}
 		})
 		if err == nil && len(left) == len(w) {
