@@ -241,11 +241,15 @@ func (t *FDTable) closeIf(match func(int, fdEntry) bool) {
 	}
 }
 
-// Size is one more than the highest descriptor that was ever in use.
+// Size is how many descriptors there is room for before the table grows, as Linux counts it: select(2) ignores those beyond.
 func (t *FDTable) Size() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return len(t.entries)
+	size := 256
+	for size < len(t.entries) {
+		size *= 2
+	}
+	return size
 }
 
 // Numbers answers the descriptors in use, ascending: /proc/PID/fd.

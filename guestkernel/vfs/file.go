@@ -181,6 +181,11 @@ func (d *Description) Unref() {
 	}
 	d.unlockAll()
 	if d.file != nil {
+		if d.Writable() {
+			d.path.Dentry.happened(unix.IN_CLOSE_WRITE)
+		} else {
+			d.path.Dentry.happened(unix.IN_CLOSE_NOWRITE)
+		}
 		d.file.Release(d)
 	}
 	if d.writer {

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -67,6 +68,7 @@ type Attrs struct {
 	destroyed                  bool
 	locks                      *flockState
 	records                    *recordLocks
+	watchers                   atomic.Pointer[watchSet]
 	hasXattrs                  bool // never changes
 	xattrs                     map[string][]byte
 	xattrBytes                 int
@@ -235,6 +237,7 @@ func reap(i Inode) {
 	}
 	a.mu.Unlock()
 	if gone {
+		goneFor(i)
 		i.Destroy()
 	}
 }

@@ -68,14 +68,20 @@ func enter(c Caller, at At, path string, directory bool, make func(dir *Dentry, 
 	} else if err != unix.ENOENT {
 		return err
 	}
-	if l.trailing && !directory {
+	if l.trailing && !directory || dir.sb.Dynamic {
 		return unix.ENOENT
 	}
 	if w.at.Mount.ReadOnly() {
 		return unix.EROFS
 	}
-	_, err = make(dir, w.at.Mount, l.name)
-	return err // the dentry comes with the first lookup
+	i, err := make(dir, w.at.Mount, l.name)
+	if err == nil { // the dentry comes with the first lookup
+		if i.Attributes().Nlink() > 1 && !i.Attributes().IsDir() {
+			tell(i, unix.IN_ATTRIB, 0, "")
+		}
+		tell(dir.inode, entryMask(unix.IN_CREATE, i), 0, l.name)
+	}
+	return err
 }
 
 // MakeIn makes an entry in a directory with an operation of the filesystem's own, for the kernel itself: only the name's length and that it is
@@ -237,6 +243,10 @@ func (w *walker) remove(l last, directory bool) error {
 	}
 	if err == nil {
 		d.detach()
+		if !directory {
+			tell(d.inode, unix.IN_ATTRIB, 0, "")
+		}
+		tell(dir.inode, entryMask(unix.IN_DELETE, d.inode), 0, l.name)
 		reap(d.inode)
 	}
 	return err
@@ -370,8 +380,10 @@ func (r *rename) do(newName string) error {
 		if !r.source.sb.Dynamic {
 			r.newDir.remember(r.source)
 		}
+		r.told(oldName, newName)
 		return nil
 	}
+	r.told(oldName, newName)
 	if r.victim != nil {
 		r.victim.detach()
 		reap(r.victim.inode)

@@ -100,6 +100,9 @@ func (w *walker) lookupOrCreate(name string, mode uint32) (Path, bool, error) {
 	if d, err := dir.childLocked(name); err != unix.ENOENT {
 		return Path{w.at.Mount, d}.topIf(err == nil), false, err
 	}
+	if dir.sb.Dynamic {
+		return Path{}, false, unix.ENOENT
+	}
 	if w.at.Mount.ReadOnly() {
 		return Path{}, false, unix.EROFS
 	}
@@ -110,6 +113,7 @@ func (w *walker) lookupOrCreate(name string, mode uint32) (Path, bool, error) {
 	if err != nil {
 		return Path{}, false, err
 	}
+	tell(dir.inode, unix.IN_CREATE, 0, name)
 	return Path{w.at.Mount, dir.attach(name, i)}, true, nil
 }
 
@@ -185,12 +189,13 @@ func OpenPath(c Caller, p Path, flags uint32, created bool) (*Description, error
 		}
 	}
 	if flags&unix.O_TRUNC != 0 && kind == unix.S_IFREG && !created {
-		if err := truncate(c, p.Dentry.inode, 0); err != nil {
+		if err := truncate(c, p.Dentry, 0); err != nil {
 			d.Unref()
 			return nil, err
 		}
 	}
 	d.flags.Store(flags &^ creationFlags)
+	p.Dentry.happened(unix.IN_OPEN)
 	return d, nil
 }
 

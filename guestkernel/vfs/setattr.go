@@ -12,6 +12,14 @@ func (p Path) writable() error {
 
 // Chmod is chmod(2) on a resolved path.
 func Chmod(c Caller, p Path, mode uint32) error {
+	err := chmod(c, p, mode)
+	if err == nil {
+		p.Dentry.happened(unix.IN_ATTRIB)
+	}
+	return err
+}
+
+func chmod(c Caller, p Path, mode uint32) error {
 	if err := p.writable(); err != nil {
 		return err
 	}
@@ -39,6 +47,14 @@ const Unchanged = ^uint32(0)
 
 // Chown is chown(2) on a resolved path.
 func Chown(c Caller, p Path, uid, gid uint32) error {
+	err := chown(c, p, uid, gid)
+	if err == nil {
+		p.Dentry.happened(unix.IN_ATTRIB)
+	}
+	return err
+}
+
+func chown(c Caller, p Path, uid, gid uint32) error {
 	if err := p.writable(); err != nil {
 		return err
 	}
@@ -93,6 +109,14 @@ func (a *Attrs) Written(c Caller) {
 
 // SetTimes is utimensat(2) on a resolved path. A nil times is now for both; Nsec may be UTIME_NOW or UTIME_OMIT.
 func SetTimes(c Caller, p Path, times *[2]unix.Timespec) error {
+	err := setTimes(c, p, times)
+	if err == nil {
+		p.Dentry.happened(unix.IN_ATTRIB)
+	}
+	return err
+}
+
+func setTimes(c Caller, p Path, times *[2]unix.Timespec) error {
 	if times != nil {
 		for _, t := range times {
 			if t.Nsec != unix.UTIME_NOW && t.Nsec != unix.UTIME_OMIT && (t.Nsec < 0 || t.Nsec >= 1e9) {
@@ -153,7 +177,7 @@ func Truncate(c Caller, p Path, size int64) error {
 		return err
 	}
 	defer a.putWrite()
-	return truncate(c, p.Dentry.inode, size)
+	return truncate(c, p.Dentry, size)
 }
 
 // Truncate is ftruncate(2).
@@ -164,10 +188,11 @@ func (d *Description) Truncate(c Caller, size int64) error {
 	if d.inode.Attributes().Type() != unix.S_IFREG || !d.Writable() {
 		return unix.EINVAL
 	}
-	return truncate(c, d.inode, size)
+	return truncate(c, d.path.Dentry, size)
 }
 
-func truncate(c Caller, i Inode, size int64) error {
+func truncate(c Caller, d *Dentry, size int64) error {
+	i := d.inode
 	if old, _ := i.Size(); size > old {
 		if limit := c.Rlimit(unix.RLIMIT_FSIZE); uint64(size) > limit {
 			c.Signal(unix.SIGXFSZ)
@@ -178,6 +203,7 @@ func truncate(c Caller, i Inode, size int64) error {
 		return err
 	}
 	i.Attributes().Written(c)
+	d.happened(unix.IN_MODIFY)
 	return nil
 }
 

@@ -13,6 +13,11 @@ const maxTransfer = 1<<31 - PageSize
 
 // Read is read(2) and readv(2) on a description: at its position, blocking unless O_NONBLOCK.
 func (d *Description) Read(c Caller, dst Buffer) (int, error) {
+	n, err := d.read(c, dst)
+	return d.transferred(unix.IN_ACCESS, n, err)
+}
+
+func (d *Description) read(c Caller, dst Buffer) (int, error) {
 	if !d.Readable() {
 		return 0, unix.EBADF
 	}
@@ -40,6 +45,11 @@ func (d *Description) readOnce(c Caller, dst Buffer) (int, error) {
 
 // Write is write(2) and writev(2). A broken pipe raises SIGPIPE. A blocking write to a stream goes on until everything is written.
 func (d *Description) Write(c Caller, src Buffer) (int, error) {
+	n, err := d.write(c, src)
+	return d.transferred(unix.IN_MODIFY, n, err)
+}
+
+func (d *Description) write(c Caller, src Buffer) (int, error) {
 	if !d.Writable() {
 		return 0, unix.EBADF
 	}
@@ -76,6 +86,11 @@ func (d *Description) writeOnce(c Caller, src Buffer) (int, error) {
 
 // ReadAt is pread(2).
 func (d *Description) ReadAt(c Caller, dst Buffer, pos int64) (int, error) {
+	n, err := d.readAt(c, dst, pos)
+	return d.transferred(unix.IN_ACCESS, n, err)
+}
+
+func (d *Description) readAt(c Caller, dst Buffer, pos int64) (int, error) {
 	if err := d.positional(pos); err != nil {
 		return 0, err
 	}
@@ -95,6 +110,11 @@ func (d *Description) ReadAt(c Caller, dst Buffer, pos int64) (int, error) {
 
 // WriteAt is pwrite(2); with O_APPEND it appends, as Linux does.
 func (d *Description) WriteAt(c Caller, src Buffer, pos int64) (int, error) {
+	n, err := d.writeAt(c, src, pos)
+	return d.transferred(unix.IN_MODIFY, n, err)
+}
+
+func (d *Description) writeAt(c Caller, src Buffer, pos int64) (int, error) {
 	if err := d.positional(pos); err != nil {
 		return 0, err
 	}
@@ -128,6 +148,14 @@ func (d *Description) positional(pos int64) error {
 		return unix.ESPIPE
 	}
 	return nil
+}
+
+// transferred reports an event of the file when bytes were moved.
+func (d *Description) transferred(event uint32, n int, err error) (int, error) {
+	if n > 0 {
+		d.path.Dentry.happened(event)
+	}
+	return n, err
 }
 
 // inRange answers EINVAL for a transfer beyond the largest offset (rw_verify_area).
@@ -197,6 +225,9 @@ func (d *Description) ReadDir(c Caller, emit func(Dirent) bool) error {
 	err := d.file.ReadDir(c, d, &d.offset, emit)
 	if d.flags.Load()&unix.O_NOATIME == 0 {
 		a.Accessed()
+	}
+	if err == nil {
+		d.path.Dentry.happened(unix.IN_ACCESS)
 	}
 	return err
 }

@@ -77,6 +77,14 @@ func GetXattr(c Caller, p Path, name string) ([]byte, error) {
 
 // SetXattr is setxattr(2) on a resolved path; value is taken over.
 func SetXattr(c Caller, p Path, name string, value []byte, flags int) error {
+	err := setXattr(c, p, name, value, flags)
+	if err == nil {
+		p.Dentry.happened(unix.IN_ATTRIB)
+	}
+	return err
+}
+
+func setXattr(c Caller, p Path, name string, value []byte, flags int) error {
 	a := p.Dentry.inode.Attributes()
 	if err := p.writable(); err != nil {
 		return err
@@ -112,6 +120,14 @@ func SetXattr(c Caller, p Path, name string, value []byte, flags int) error {
 
 // RemoveXattr is removexattr(2) on a resolved path.
 func RemoveXattr(c Caller, p Path, name string) error {
+	err := removeXattr(c, p, name)
+	if err == nil {
+		p.Dentry.happened(unix.IN_ATTRIB)
+	}
+	return err
+}
+
+func removeXattr(c Caller, p Path, name string) error {
 	a := p.Dentry.inode.Attributes()
 	if err := p.writable(); err != nil {
 		return err
