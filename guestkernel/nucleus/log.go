@@ -28,6 +28,16 @@ func logWrite(p uintptr, n int) {
 	}
 }
 
+// lineLength is the length of the first line of b, its newline included, or of all of it.
+func lineLength(b []byte) int {
+	for i, c := range b {
+		if c == '\n' {
+			return i + 1
+		}
+	}
+	return len(b)
+}
+
 // The nucleus's own printing, without fmt: it must work in any state.
 
 func printString(s string) { logWrite(stringAddr(s), len(s)) }
