@@ -70,21 +70,24 @@
 //	            const AreaPages; func AreaGuard(page int) bool // layout of a CPU's area
 //	            func PublishArea(index int, va uint64)         // in Boot: CPU may leave the boot tables
 //	            func HWCap() uint64             // AT_HWCAP for the runtime, 0: none
+//	            func EntryCounter() uint64      // any: Counter at the first instruction
 //	memory.go   func SetKernelRoot(root uint64); func LoadRoot(root uint64); func Root() uint64 // this CPU's
+//	            func KernelRoot() uint64        // any: what SetKernelRoot set
 //	            func RootOf(cpu int) uint64     // any CPU's
 //	            func SyncCode(va, size uint64)  // any: I-cache
 //	            func FlushRange(va, size uint64) // TLB; const TLBBroadcast: reaches all CPUs by itself
 //	            func TableBarrier()             // after new page-table entries (arm64 DSB/ISB; amd64 nothing)
-//	            func KernelVirtToPhys(va) (pa uint64, ok bool) // hardware walk for reports
 //	clock.go    func Counter() uint64 (any); func Nanotime() int64 (any, since boot); func CounterAt(ns int64) uint64
 //	            func WallOffset() int64 (any); func ClockFunc() uintptr // for runtime.vdsoClockgettimeSym
 //	            func SetDeadline(counter uint64) // this CPU's timer interrupt; 0 disarms
 //	irq.go      func SendIPI(cpu int); func EnableLine(line uint32, cpu int) bool; func DisableLine(line uint32)
+//	            func DeviceRange(*bootinfo.Info, n int) (gpa, size uint64, ok bool) // device memory ring0 itself needs mapped
 //	console.go  func ConsoleWrite(p uintptr, n int); func PowerOff(code int)
+//	            func MMIORead32(va uint64) uint32; func MMIOWrite32(va uint64, v uint32) // any: one load, one store
 //	thread.go   type Context, type Frame and their methods
 //	vector.go   func VectorSize() int (at most 4096); func InitVector(area uintptr)
-//	signal.go   type Signal; func (*Context) SignalStack(*Signal) (lo, hi uint64); PushSignal; PopSignal;
-//	            func (*Event) Signal() (number, code int32)
+//	signal.go   type Signal; func (*Context) SignalStack(*Signal) (lo, hi uint64); PushSignal;
+//	            SignalFrame() (lo, hi uint64); PopSignal() (mask uint64); func (*Event) Signal() (number, code int32); Name()
 //	user.go     type UserContext, Regs, Event; func RunUser(*UserContext) Event (any);
 //	            func InitUserContext(addr uintptr) *UserContext (any)
 //	report.go   func (*Frame) Register(i int) (name string, value uint64, ok bool); func SystemRegister(i int) (same)
