@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"ringo/internal/kvm"
 	"ringo/internal/kvmtest"
+	"ringo/virtio/queue"
 	"ringo/vmm/boot"
 	"ringo/vmm/machine"
 )
@@ -52,6 +54,12 @@ type result struct {
 
 // run boots a probe with one virtio window that nobody answers.
 func run(t *testing.T, ctx context.Context, cfg machine.Config, p *probe) result {
+	t.Helper()
+	return runPrepared(t, ctx, cfg, p, func(*machine.Machine) {})
+}
+
+// runPrepared is run with something done to the machine before its vCPUs start.
+func runPrepared(t *testing.T, ctx context.Context, cfg machine.Config, p *probe, prepare func(*machine.Machine)) result {
 	t.Helper()
 	if cfg.CPUs == 0 {
 		cfg.CPUs = 1
@@ -94,6 +102,7 @@ func run(t *testing.T, ctx context.Context, cfg machine.Config, p *probe) result
 	if err != nil {
 		t.Fatal(err)
 	}
+	prepare(m)
 	begin := time.Now()
 	stop, err := m.Run(ctx, machine.Entry{PC: image.Kernel.Entry, Root: image.Root, Arg: image.Info, Early: image.Early,
 		Image: machine.Image{Phys: image.Kernel.Phys, Virt: image.Kernel.Virt, Size: image.Kernel.Size}})
@@ -126,6 +135,53 @@ func TestOnKVMPanicPowerOff(t *testing.T) {
 	r := run(t, t.Context(), machine.Config{CPUs: 2}, new(probe).onlyFirst().powerOff(true))
 	if r.stop.Kind != machine.StopPanic || r.stop.Code != 1 {
 		t.Errorf("stop = %+v, want StopPanic 1", r.stop)
+	}
+}
+
+// A guest that stores to RAM which shows a file gets RAM of its own: it sees the file before and its
+// store afterwards, on every vCPU that stores, and the file stays as it is.
+func TestOnKVMGuestStoresToSharedRAM(t *testing.T) {
+	kvmtest.Require(t)
+	const size = 2 << 20
+	content := bytes.Repeat([]byte("f"), size)
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	gpa, gva := uint64(16<<20), uint64(0xffff_8880_0000_0000+16<<20)
+	if arm {
+		gpa, gva = 0x4000_0000+16<<20, 0x8000_4000_0000+16<<20
+	}
+	p := new(probe).immediate(gva + 0x1234).load().printValue().
+		immediate(gva + 0x5678).value('W').store().load().printValue().
+		immediate(gva + 0x1234).load().printValue()
+	end := *p
+	for _, cpus := range []int{1, 2} {
+		// With two vCPUs the second one stores too, and stops there.
+		p := &probe{bytes.Clone(end.b)}
+		r := runPrepared(t, t.Context(), machine.Config{CPUs: cpus}, p.onlyFirst().powerOff(false), func(m *machine.Machine) {
+			if err := m.Memory().Share(gpa, size, f, 0); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if r.stop.Kind != machine.StopPowerOff {
+			t.Fatalf("%d vCPUs: stop %+v, printed %q", cpus, r.stop, r.out)
+		}
+		if cpus == 1 && r.out != "fWf" {
+			t.Errorf("printed %q, want fWf", r.out)
+		}
+		var word [4]byte
+		if err := r.m.Memory().ReadAt(gpa+0x5678, word[:], queue.NoQueue("test")); err != nil || word[0] != 'W' {
+			t.Errorf("%d vCPUs: the monitor sees %q (%v), want the guest's store", cpus, word, err)
+		}
+		if now, err := os.ReadFile(name); err != nil || !bytes.Equal(now, content) {
+			t.Errorf("%d vCPUs: the file changed (%v)", cpus, err)
+		}
 	}
 }
 
