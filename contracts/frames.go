@@ -19,6 +19,7 @@ type frames struct {
 	name     string       // of the running program, "" between programs
 	since    time.Time
 	out, err bytes.Buffer
+	calls    []Call
 	broken   error
 }
 
@@ -66,6 +67,7 @@ func (f *frames) frame(kind string, content []byte) {
 		f.name, f.since = string(content), time.Now()
 		f.out.Reset()
 		f.err.Reset()
+		f.calls = nil
 		if f.begun != nil {
 			f.begun(f.name)
 		}
@@ -73,8 +75,15 @@ func (f *frames) frame(kind string, content []byte) {
 		f.out.Write(content)
 	case kind == "err" && f.name != "":
 		f.err.Write(content)
+	case kind == "sys" && f.name != "":
+		c, err := parseCall(string(content))
+		if err != nil {
+			f.broken = err
+			return
+		}
+		f.calls = append(f.calls, c)
 	case kind == "end" && f.name != "":
-		r := Result{Name: f.name, Stdout: bytes.Clone(f.out.Bytes()), Stderr: bytes.Clone(f.err.Bytes())}
+		r := Result{Name: f.name, Stdout: bytes.Clone(f.out.Bytes()), Stderr: bytes.Clone(f.err.Bytes()), Calls: f.calls}
 		var ns int64
 		if _, err := fmt.Sscanf(string(content), "%s %d %d", &r.How, &r.Code, &ns); err != nil {
 			f.broken = fmt.Errorf("the driver's word for how %s ended: %q", f.name, content)

@@ -29,7 +29,7 @@ type Batch struct {
 	Kernel               string // path of Ringo's ELF
 	CPUs                 int    // of a guest
 	Memory               uint64 // of a guest, bytes
-	CommandLine          string // of the guest's kernel
+	Trace                bool   // record system calls; only sensible for one program
 }
 
 // Task is one program of a batch.
@@ -50,6 +50,8 @@ type Result struct {
 	Report string `json:",omitempty"`
 	// Missing counts system calls that the kernel does not have, of the whole guest: of one program when it was alone.
 	Missing map[string]uint64 `json:",omitempty"`
+	// Calls are its system calls, when the batch asked for them.
+	Calls []Call `json:",omitempty"`
 }
 
 // How a program ended.
@@ -134,7 +136,11 @@ func (Linux) Run(ctx context.Context, b Batch, report func(Result)) error {
 	w := newWatch(b, cancel, report)
 	defer w.timer.Stop()
 	var said bytes.Buffer
-	c := exec.CommandContext(ctx, b.Folder+"/.driver", append([]string{"-i", b.Root, b.Folder}, b.driverArgs()...)...)
+	args := []string{"-i", b.Root, b.Folder}
+	if b.Trace {
+		args = append(args, "-s")
+	}
+	c := exec.CommandContext(ctx, b.Folder+"/.driver", append(args, b.driverArgs()...)...)
 	c.Stdout, c.Stderr = w, &said
 	c.WaitDelay = 5 * time.Second
 	err := c.Run()
@@ -168,10 +174,14 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 	}
 	var said bytes.Buffer
 	o := guest.Options{
-		CPUs: b.CPUs, Memory: b.Memory, Kernel: b.Kernel, Initrd: b.Initrd, CommandLine: b.CommandLine,
+		CPUs: b.CPUs, Memory: b.Memory, Kernel: b.Kernel, Initrd: b.Initrd,
 		Program: append([]string{guestDriver, "-g"}, b.driverArgs()...),
 		Env:     []string{"PATH=/bin"},
 		Stdout:  w, Stderr: &said, Log: r.Log,
+	}
+	var log bytes.Buffer
+	if b.Trace {
+		o.CommandLine, o.Log = "strace", &log
 	}
 	o.Add = append(o.Add, guest.Addition{Host: b.Folder + "/.driver", Guest: guestDriver})
 	for _, p := range b.Programs {
@@ -191,6 +201,7 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 		if w.name == "" {
 			last.Missing = outcome.Missing
 		}
+		last.Calls = kernelCalls(&log)
 		report(*last)
 	}
 	if err == nil {
@@ -220,6 +231,6 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 	if errors.Is(err, errHung) {
 		how = TimedOut
 	}
-	report(Result{Name: w.name, Stdout: w.out.Bytes(), Stderr: w.err.Bytes(), How: how, Took: time.Since(w.since), Report: text})
+	report(Result{Name: w.name, Stdout: w.out.Bytes(), Stderr: w.err.Bytes(), How: how, Took: time.Since(w.since), Report: text, Calls: kernelCalls(&log)})
 	return nil
 }

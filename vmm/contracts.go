@@ -21,6 +21,7 @@ import (
 
 type contractsCommands struct {
 	Run    contractsRun    `cmd:"" help:"Run contracts on Linux and in Ringo, and compare."`
+	Diff   contractsDiff   `cmd:"" help:"Run one contract traced on Linux and in Ringo, and show where they part."`
 	Worker contractsWorker `cmd:"" hidden:"" help:"Run batches that come as JSON on standard input, on this machine."`
 }
 
@@ -131,6 +132,46 @@ func writeTo(name string, judgements []contracts.Judgement, write func(io.Writer
 		return err
 	}
 	return errors.Join(write(f, judgements), f.Close())
+}
+
+type contractsDiff struct {
+	Arch    string        `enum:"amd64,arm64" default:"${arch}" help:"Architecture: ${enum}."`
+	Libc    string        `enum:"glibc,musl" default:"glibc" help:"C library that sources are built with: ${enum}."`
+	CPUs    int           `name:"cpus" default:"1" help:"Virtual CPUs of the guest."`
+	Mem     size          `default:"512M" help:"Memory of the guest."`
+	Timeout time.Duration `default:"30s" help:"Time of a contract that names none."`
+	Host    string        `enum:"auto,kvm,hosted" default:"auto" help:"Where guests run, as for run."`
+	Test    string        `arg:"" help:"AREA/NAME of the suite, a C source or a static binary."`
+}
+
+// Run is what kong calls.
+func (c *contractsDiff) Run() error {
+	run := contractsRun{Arch: c.Arch, Libc: c.Libc, CPUs: c.CPUs, Mem: c.Mem, Jobs: 1, Judged: contracts.OnRingo, Timeout: c.Timeout, Host: c.Host}
+	if exists(c.Test) {
+		run.Paths = []string{c.Test}
+	} else {
+		run.Filter = "^" + regexp.QuoteMeta(c.Test) + "$"
+	}
+	debug.SetMemoryLimit(math.MaxInt64)
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer cancel()
+	o, err := run.options(ctx)
+	if err != nil {
+		return exit(tell(statusUsage, err))
+	}
+	s, closeSuite, err := contracts.Prepare(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer closeSuite()
+	if len(s.Programs) != 1 {
+		return exit(tell(statusUsage, fmt.Errorf("%s is %d contracts: name one", c.Test, len(s.Programs))))
+	}
+	differ, err := contracts.Diff(ctx, os.Stdout, s, contracts.SyscallNumbers(c.Arch))
+	if err == nil && differ {
+		return exit(statusUnexpected)
+	}
+	return err
 }
 
 type contractsWorker struct{}

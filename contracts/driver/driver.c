@@ -2,7 +2,7 @@
  * The driver: the first program of a contract run, the same on Linux and in Ringo, so that both give
  * every contract the same surroundings.
  *
- *   driver {-g | -i ROOT BINARIES} {-t MILLISECONDS NAME PATH}...
+ *   driver {-g | -i ROOT BINARIES} [-s] {-t MILLISECONDS NAME PATH}...
  *
  * Each program runs in a session of its own, in an empty working folder, with standard input from
  * /dev/null, standard output and error through pipes, a fixed environment, fixed limits, default
@@ -13,8 +13,11 @@
  * -i makes such surroundings on Linux: new PID, mount and IPC namespaces whose root is ROOT (read-only),
  * with /dev, /proc, /sys and /tmp of their own, and BINARIES at /contracts. Nothing in there can reach the host's files.
  *
+ * -s traces the programs' system calls (Linux only: in Ringo the kernel does it).
+ *
  * Standard output is a sequence of frames: "KIND LENGTH\n" and LENGTH bytes.
  *   begin  name        out, err  bytes the program wrote
+ *   sys    "PID NUMBER ARGUMENT... RESULT": a system call that has ended, all but the first and last in hexadecimal
  *   end    "exit N NS", "signal N NS" or "timeout 0 NS": how it ended, after how many nanoseconds
  */
 #define _GNU_SOURCE
@@ -31,6 +34,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -174,9 +178,87 @@ static void limit(int which, rlim_t soft, rlim_t hard)
 	setrlimit(which, &r); /* best effort: a hard limit may be lower already */
 }
 
-/* start runs the program in the child: never returns. */
-static void start(const char *name, const char *path, int out, int err)
+static int tracing;
+
+/* A task under trace: what it called and has not come back from. */
+static struct traced {
+	pid_t pid;
+	int running; /* the contract, not the driver's copy before execve */
+	struct __ptrace_syscall_info entry;
+} traced[256];
+
+static struct traced *task_of(pid_t pid)
 {
+	struct traced *free = NULL;
+	for (unsigned i = 0; i < sizeof traced / sizeof *traced; i++) {
+		if (traced[i].pid == pid)
+			return &traced[i];
+		if (!traced[i].pid && !free)
+			free = &traced[i];
+	}
+	if (!free)
+		die("too many tasks to trace");
+	free->pid = pid;
+	return free;
+}
+
+static void report_call(struct traced *t, int64_t value)
+{
+	char b[256];
+	const struct __ptrace_syscall_info *e = &t->entry;
+	if (!t->running || e->op != PTRACE_SYSCALL_INFO_ENTRY)
+		return;
+	int n = snprintf(b, sizeof b, "%d %llu %llx %llx %llx %llx %llx %llx %lld", t->pid, (unsigned long long)e->entry.nr, (unsigned long long)e->entry.args[0],
+		(unsigned long long)e->entry.args[1], (unsigned long long)e->entry.args[2], (unsigned long long)e->entry.args[3], (unsigned long long)e->entry.args[4],
+		(unsigned long long)e->entry.args[5], (long long)value);
+	frame("sys", b, n);
+}
+
+/* on_stop lets a traced task go on, whatever it stopped for. */
+static void on_stop(pid_t pid, int st)
+{
+	struct traced *t = task_of(pid);
+	int sig = WSTOPSIG(st), event = st >> 16;
+	struct __ptrace_syscall_info info;
+
+	if (sig == (SIGTRAP | 0x80)) {
+		if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info) > 0) {
+			if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
+				t->entry = info;
+				if (info.entry.nr == SYS_exit || info.entry.nr == SYS_exit_group)
+					report_call(t, 0);
+			} else if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
+				report_call(t, info.exit.rval);
+				t->entry.op = PTRACE_SYSCALL_INFO_NONE;
+			}
+		}
+		sig = 0;
+	} else if (event == PTRACE_EVENT_EXEC) {
+		if (!t->running)
+			t->entry.op = PTRACE_SYSCALL_INFO_NONE; /* the driver's execve is not the program's */
+		t->running = 1;
+		sig = 0;
+	} else if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
+		unsigned long child;
+		if (ptrace(PTRACE_GETEVENTMSG, pid, 0, &child) == 0)
+			task_of(child)->running = t->running;
+		sig = 0;
+	} else if (event == PTRACE_EVENT_STOP) {
+		if (sig != SIGTRAP) { /* job control stops it */
+			ptrace(PTRACE_LISTEN, pid, 0, 0);
+			return;
+		}
+		sig = 0;
+	}
+	ptrace(PTRACE_SYSCALL, pid, 0, (long)sig);
+}
+
+/* start runs the program in the child: never returns. */
+static void start(const char *name, const char *path, int out, int err, int go)
+{
+	char c;
+	if (tracing)
+		read(go, &c, 1); /* until the driver traces us */
 	static char *const env[] = { "PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", "USER=root", "LANG=C", "TZ=UTC0", NULL };
 	char *argv[] = { (char *)name, NULL };
 	sigset_t none;
@@ -220,7 +302,7 @@ static void on_child(int s) { (void)s; }
 static void run(const char *name, const char *path, long long limit_ns)
 {
 	static int number;
-	int out[2], err[2], status = 0, ended = 0, timeout = 0;
+	int out[2], err[2], go[2], status = 0, ended = 0, timeout = 0;
 	char folder[32], how[64];
 	sigset_t open_mask;
 
@@ -231,15 +313,23 @@ static void run(const char *name, const char *path, long long limit_ns)
 	snprintf(folder, sizeof folder, "/tmp/%d", ++number);
 	if (mkdir(folder, 0755) < 0 || chdir(folder) < 0)
 		die(folder);
-	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
+	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0)
 		die("pipe2");
 	long long begin = now(), deadline = begin + limit_ns;
 	pid_t child = fork();
 	if (child < 0)
 		die("fork");
 	if (child == 0)
-		start(name, path, out[1], err[1]);
-	close(out[1]), close(err[1]);
+		start(name, path, out[1], err[1], go[0]);
+	close(out[1]), close(err[1]), close(go[0]);
+	if (tracing) {
+		long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+		memset(traced, 0, sizeof traced);
+		if (ptrace(PTRACE_SEIZE, child, 0, options) < 0 || ptrace(PTRACE_INTERRUPT, child, 0, 0) < 0)
+			die("tracing");
+	}
+	write(go[1], "g", 1);
+	close(go[1]);
 	struct pollfd p[2] = { { .fd = out[0], .events = POLLIN }, { .fd = err[0], .events = POLLIN } };
 	while (!ended && !timeout) {
 		long long left = deadline - now();
@@ -254,17 +344,19 @@ static void run(const char *name, const char *path, long long limit_ns)
 				p[i].fd = -1;
 		for (;;) {
 			int st;
-			pid_t w = waitpid(-1, &st, WNOHANG);
+			pid_t w = waitpid(-1, &st, WNOHANG | (tracing ? __WALL : 0));
 			if (w <= 0)
 				break;
-			if (w == child)
+			if (WIFSTOPPED(st))
+				on_stop(w, st);
+			else if (w == child)
 				ended = 1, status = st;
 		}
 	}
 	long long took = now() - begin;
 	/* Nobody may outlive the test. The caller is not in -1. */
 	kill(-1, SIGKILL);
-	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+	while (waitpid(-1, NULL, tracing ? __WALL : 0) > 0 || errno == EINTR)
 		;
 	for (int i = 0; i < 2; i++) {
 		struct pollfd one = { .fd = p[i].fd, .events = POLLIN };
@@ -297,6 +389,8 @@ int main(int argc, char **argv)
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	if (i < argc && !strcmp(argv[i], "-s"))
+		tracing = 1, i++;
 	for (; i + 3 < argc && !strcmp(argv[i], "-t"); i += 4)
 		run(argv[i + 2], argv[i + 3], atoll(argv[i + 1]) * 1000000);
 	if (i != argc) {

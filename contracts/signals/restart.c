@@ -72,7 +72,7 @@ int main(void)
 				/* A signal once the parent sleeps, then what ends the call if it was restarted. */
 				wait_until(asleep(self, self));
 				kill(self, SIGUSR1);
-				usleep(15000);
+				usleep(i == 7 ? 300000 : 15000); /* long before the end of what waitpid waits for */
 				wait_until(asleep(self, self) || (i != 0 && i != 7));
 				if (i == 0)
 					write(p[1], "x", 1);

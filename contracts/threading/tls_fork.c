@@ -55,10 +55,12 @@ int main(void)
 		pthread_create(&n[i], NULL, noise, NULL);
 	pthread_create(&t, NULL, forker, NULL);
 	pthread_join(t, NULL);
+	wait_until(threads() == 3); /* a joined thread may take a moment to vanish */
 	observe("threads here: %d", threads());
 	stop = 1;
 	for (int i = 0; i < 2; i++)
 		pthread_join(n[i], NULL);
+	wait_until(threads() == 1);
 	observe("then: %d", threads());
 	return contract_end();
 }

@@ -37,7 +37,8 @@ int main(void)
 
 	/* Half in, half out. */
 	int zero = must(open("/dev/zero", O_RDONLY));
-	observe("read across the end of memory: %s", result(read(zero, m + PAGE - 10, 100)));
+	ssize_t part = read(zero, m + PAGE - 10, 100); /* how many depends on the processor */
+	observe("read across the end of memory: part of it %d", part > 0 && part <= 10);
 	int fd = must(open("file", O_RDWR | O_CREAT, 0600));
 	observe("write across the end of memory: %s", result(write(fd, m + PAGE - 10, 100)));
 	fails(read(zero, (char *)-100L, 200), EFAULT);

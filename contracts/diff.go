@@ -1,0 +1,50 @@
+package contracts
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Diff runs one program traced on both sides and writes where they part: the first line of output, and the first system call.
+// It says whether they do. numbers are the architecture's system calls by name.
+func Diff(ctx context.Context, w io.Writer, s *Suite, numbers map[string]int) (differ bool, err error) {
+	p := s.Programs[0]
+	run := func(m Machine, on string) (got Result, err error) {
+		b := s.Base
+		b.On, b.Trace = on, true
+		timeout := p.Timeout
+		if timeout == 0 {
+			timeout = s.Timeout
+		}
+		b.Programs = []Task{{Name: p.Name, Path: p.Binary, Timeout: timeout}}
+		found := false
+		err = m.Run(ctx, b, func(r Result) { got, found = r, true })
+		if err == nil && !found {
+			err = fmt.Errorf("%s: no result of %s", on, p.Name)
+		}
+		return got, err
+	}
+	linux, err := run(s.Linux, OnLinux)
+	if err != nil {
+		return false, err
+	}
+	ringo, err := run(s.Ringo, OnRingo)
+	if err != nil {
+		return false, err
+	}
+	j := Judge(p, linux, ringo, "")
+	fmt.Fprintf(w, "%s: %s %s\n", p.Name, j.Verdict, j.Why)
+	if n, want, got := FirstDifference(linux.Stdout, ringo.Stdout); n > 0 {
+		fmt.Fprintf(w, "output, line %d:\n", n)
+		before := splitLines(linux.Stdout)[max(0, n-4) : n-1]
+		fmt.Fprint(w, "   ", strings.Join(before, "   "))
+		fmt.Fprintf(w, "-  %s\n+  %s\n", quoted(want), quoted(got))
+	}
+	if ringo.Report != "" {
+		fmt.Fprintf(w, "the monitor's report:\n%s", indent(ringo.Report))
+	}
+	WriteTraces(w, linux.Calls, ringo.Calls, numbers)
+	return j.Verdict != Pass, nil
+}
