@@ -5,18 +5,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringo/guestkernel/fs/devpts"
 	"ringo/guestkernel/fs/devtmpfs"
 	"ringo/guestkernel/fs/procfs"
 	"ringo/guestkernel/fs/tmpfs"
 	"ringo/guestkernel/syscalls"
 	"ringo/guestkernel/task"
+	"ringo/guestkernel/tty"
 	"ringo/guestkernel/vfs"
 )
 
 // System is what the filesystems that show the machine need to know of it.
 type System struct {
 	Tasks       *task.Kernel
-	Terminals   procfs.Terminals // nil: there are none
+	Terminals   *tty.Sessions // nil: there are none
 	Memory      func() (total, free, cached uint64)
 	CPUs        int
 	CommandLine string
@@ -32,21 +34,33 @@ func MountSystem(ns *vfs.Namespace, root RootConfig, s System) error {
 	vfs.RegisterType(vfs.Type{Name: "devtmpfs", NoDev: true, New: func(vfs.Caller, string, string) (*vfs.Superblock, error) {
 		return devtmpfs.New(devtmpfs.Options{Frames: root.Frames, Devices: root.Devices, Nodes: root.Nodes})
 	}})
+	sessions := s.Terminals
+	if sessions == nil {
+		sessions = tty.NewSessions()
+	}
 	c := procfs.Config{
-		Tasks: s.Tasks, Terminals: s.Terminals, Memory: s.Memory, CPUs: s.CPUs, CPUInfo: func() []byte { return cpuInfo(s.CPUs) },
+		Tasks: s.Tasks, Terminals: sessions, Memory: s.Memory, CPUs: s.CPUs, CPUInfo: func() []byte { return cpuInfo(s.CPUs) },
 		Release: syscalls.Release, Version: syscalls.Version, CommandLine: s.CommandLine,
 	}
 	procfs.Register(c)
-	caller := vfs.NewKernelCaller(ns.Root())
-	defer caller.Close()
-	p, err := vfs.Lookup(caller, vfs.AtCwd(caller), "/proc", vfs.Follow)
-	if err != nil {
-		return fmt.Errorf("/proc: %w", err)
+	mount := func(sb *vfs.Superblock, path string, flags uintptr) error {
+		caller := vfs.NewKernelCaller(ns.Root())
+		defer caller.Close()
+		p, err := vfs.Lookup(caller, vfs.AtCwd(caller), path, vfs.Follow)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if _, err := vfs.MountAt(sb, sb.FS.Type(), flags, p); err != nil {
+			return fmt.Errorf("mounting %s: %w", path, err)
+		}
+		return nil
 	}
-	if _, err := vfs.MountAt(procfs.New(c), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, p); err != nil {
-		return fmt.Errorf("mounting /proc: %w", err)
+	pts := devpts.New(root.Devices, s.Tasks, sessions)
+	vfs.RegisterType(vfs.Type{Name: "devpts", NoDev: true, New: func(vfs.Caller, string, string) (*vfs.Superblock, error) { return pts, nil }})
+	if err := mount(pts, "/dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC); err != nil {
+		return err
 	}
-	return nil
+	return mount(procfs.New(c), "/proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC)
 }
 
 // cpuInfo is /proc/cpuinfo: one paragraph for each CPU.

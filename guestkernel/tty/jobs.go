@@ -37,10 +37,11 @@ func (s *Sessions) set(sid int, t *Terminal) {
 
 // Number answers the device number of a session's controlling terminal, 0 for none: tty_nr of /proc/PID/stat.
 func (s *Sessions) Number(sid int) uint64 {
-	if s.of(sid) == nil {
+	t := s.of(sid)
+	if t == nil {
 		return 0
 	}
-	return consoleDev
+	return t.dev
 }
 
 // Foreground answers the foreground process group of a session's terminal, -1 for none: tpgid of /proc/PID/stat.

@@ -37,6 +37,7 @@ type Terminal struct {
 	line      Line
 	processes Processes
 	sessions  *Sessions
+	dev       uint64 // device number
 	more      func() // called without locks when there is room for input again
 	queue     wait.Queue
 
@@ -82,7 +83,7 @@ type winsize struct{ rows, cols, xpixel, ypixel uint16 }
 
 // New answers a terminal with default settings over line. more, which may be nil, is called when input that did not fit can be offered again.
 func New(line Line, processes Processes, sessions *Sessions, more func()) *Terminal {
-	return &Terminal{line: line, processes: processes, sessions: sessions, more: more, termios: Default}
+	return &Terminal{line: line, processes: processes, sessions: sessions, more: more, termios: Default, dev: consoleDev}
 }
 
 // unlock releases mu and sends the signals that came up.
@@ -97,12 +98,13 @@ func (t *Terminal) unlock() {
 	}
 }
 
-// Hangup ends the terminal: reads answer the end of the file, writes EIO, and the foreground and the session's leader get SIGHUP.
+// Hangup ends the terminal: reads answer the end of the file, writes EIO, and the process group of the session's leader gets SIGHUP.
 func (t *Terminal) Hangup() {
 	t.mu.Lock()
 	t.gone = true
 	t.out = nil
-	t.due = append(t.due, signal{t.foreground, unix.SIGHUP}, signal{t.foreground, unix.SIGCONT})
+	// The leader of the session is told; the foreground process group is when it ends (__tty_hangup).
+	t.due = append(t.due, signal{t.session, unix.SIGHUP}, signal{t.session, unix.SIGCONT})
 	t.queue.Notify(wait.In | wait.RdNorm | wait.Out | wait.WrNorm | wait.Hup)
 	t.unlock()
 }

@@ -67,6 +67,9 @@ func New(o Options) (*vfs.Superblock, error) {
 			return nil, err
 		}
 	}
+	if err := vfs.Mknod(c, at, "ptmx", unix.S_IFCHR|0o666, unix.Mkdev(5, 2)); err != nil {
+		return nil, err
+	}
 	for _, dir := range []string{"pts", "shm"} {
 		if err := vfs.Mkdir(c, at, dir, 0o755); err != nil {
 			return nil, err
