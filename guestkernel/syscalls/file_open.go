@@ -275,6 +275,18 @@ func fcntl(t *task.Task, a Args) (uint64, error) {
 	case unix.F_SETOWN:
 		d.SetOwner(int64(int32(arg)))
 		return 0, nil
+	case unix.F_ADD_SEALS, unix.F_GET_SEALS:
+		f, ok := d.File().(interface {
+			Seals() uint32
+			AddSeals(d *vfs.Description, seals uint32) error
+		})
+		if !ok {
+			return 0, unix.EINVAL
+		}
+		if cmd == unix.F_GET_SEALS {
+			return uint64(f.Seals()), nil
+		}
+		return 0, f.AddSeals(d, uint32(arg))
 	case unix.F_GETPIPE_SZ, unix.F_SETPIPE_SZ:
 		p, ok := d.File().(interface{ Pipe() *pipefs.Pipe })
 		if !ok {

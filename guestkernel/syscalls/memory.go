@@ -66,6 +66,14 @@ func sysMmap(t *task.Task, a Args) (uint64, error) {
 		if shared && !d.Writable() {
 			r.Flags |= mm.VMAReadOnly
 		}
+		if f, ok := d.File().(interface{ MayMapWritable() error }); ok && shared {
+			if err := f.MayMapWritable(); err != nil {
+				if prot&unix.PROT_WRITE != 0 {
+					return 0, err
+				}
+				r.Flags |= mm.VMAReadOnly
+			}
+		}
 		if length == 0 {
 			return 0, unix.EINVAL
 		}

@@ -221,6 +221,14 @@ func AnonymousMount(kind string) *Mount {
 	return &Mount{ID: int(lastMountID.Add(1)), Source: kind, sb: sb, anonymous: true}
 }
 
+// DetachedMount answers a mount of sb that is in no namespace: for files that the kernel keeps in a filesystem of its own.
+func DetachedMount(sb *Superblock) *Mount { return newMount(nil, sb, sb.root, "none", 0) }
+
+// Unlinked answers a path for an inode that has no entry in dir, as if it had been removed from there.
+func Unlinked(dir Path, name string, i Inode) Path {
+	return Path{dir.Mount, &Dentry{sb: dir.Dentry.sb, inode: i, parent: dir.Dentry, name: name, dead: true}}
+}
+
 // Anonymous answers a path for a file that has no place in a tree; name is what /proc/self/fd shows ("pipe:[12]").
 func (m *Mount) Anonymous(name string, i Inode) Path {
 	return Path{m, &Dentry{sb: m.sb, inode: i, name: name}}

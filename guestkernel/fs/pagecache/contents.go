@@ -46,6 +46,8 @@ type Contents struct {
 	backing  []byte            // immutable bytes that pages without a frame show, from offset 0 on
 	charged  int               // pages charged for the backing
 	mappings map[vfs.Mapping]int
+	stored   bool // a mapping may have been written to through the pages it was given
+	denied   bool // no mapping is given pages to write to
 }
 
 // New answers empty contents.
@@ -406,9 +408,13 @@ func (f *Contents) SeekData(off int64, hole bool) (int64, error) {
 }
 
 // MapPage implements vfs.Mappable.
-func (f *Contents) MapPage(index uint64, _ bool) (uint64, error) {
+func (f *Contents) MapPage(index uint64, write bool) (uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if write && f.denied {
+		return 0, vfs.ErrPastEnd
+	}
+	f.stored = f.stored || write
 	if index >= MaxSize/pageSize || int64(index*pageSize) >= f.size {
 		return 0, vfs.ErrPastEnd
 	}
@@ -436,6 +442,20 @@ func (f *Contents) Detach(m vfs.Mapping) {
 	if f.mappings[m]--; f.mappings[m] == 0 {
 		delete(f.mappings, m)
 	}
+	if len(f.mappings) == 0 {
+		f.stored = false
+	}
+}
+
+// DenyWrites keeps mappings from storing to the file from now on: EBUSY when one does already.
+func (f *Contents) DenyWrites() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stored {
+		return unix.EBUSY
+	}
+	f.denied = true
+	return nil
 }
 
 // Free gives up everything: the file is gone.

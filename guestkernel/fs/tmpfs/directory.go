@@ -106,7 +106,7 @@ func (fs *FS) make(ino uint64, mode, uid, gid uint32, rdev uint64) vfs.Inode {
 	var i vfs.Inode
 	switch mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		i = &file{fs: fs, contents: pagecache.New(fs.options.Frames, fs)}
+		i = &file{fs: fs, contents: pagecache.New(fs.options.Frames, fs), sealState: sealState{seals: unix.F_SEAL_SEAL}}
 	case unix.S_IFDIR:
 		i = &directory{fs: fs, entries: make(map[string]*entry)}
 	case unix.S_IFIFO:
@@ -172,7 +172,7 @@ func (d *directory) CreateBacked(c vfs.Caller, name string, mode uint32, data []
 		return nil, err
 	}
 	mode, uid, gid := vfs.NewOwner(c, &d.Attrs, mode)
-	f := &file{fs: d.fs, contents: contents}
+	f := &file{fs: d.fs, contents: contents, sealState: sealState{seals: unix.F_SEAL_SEAL}}
 	f.Init(d.fs.dev, ino, mode, uid, gid)
 	f.AllowXattrs()
 	d.enter(name, f)

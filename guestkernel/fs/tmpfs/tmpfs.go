@@ -97,6 +97,7 @@ func (fs *FS) newInode() (uint64, error) {
 type file struct {
 	vfs.Attrs
 	vfs.NotDirectory
+	sealState
 	fs       *FS
 	contents *pagecache.Contents
 }
@@ -108,7 +109,12 @@ func (f *file) Size() (int64, int64) { return f.contents.Size(), f.contents.Bloc
 func (f *file) Open(vfs.Caller, *vfs.Description) (vfs.File, error) { return openFile{f: f}, nil }
 
 // Truncate implements vfs.Inode.
-func (f *file) Truncate(_ vfs.Caller, size int64) error { return f.contents.Truncate(size) }
+func (f *file) Truncate(_ vfs.Caller, size int64) error {
+	if old := f.contents.Size(); size < old && f.sealed(unix.F_SEAL_SHRINK) || size > old && f.sealed(unix.F_SEAL_GROW) {
+		return unix.EPERM
+	}
+	return f.contents.Truncate(size)
+}
 
 // Destroy implements vfs.Inode.
 func (f *file) Destroy() {
@@ -136,6 +142,14 @@ func (o openFile) Read(_ vfs.Caller, d *vfs.Description, dst vfs.Buffer, pos *in
 func (o openFile) Write(c vfs.Caller, d *vfs.Description, src vfs.Buffer, pos *int64) (int, error) {
 	if src.Len() == 0 {
 		return 0, nil
+	}
+	if seals := o.Seals(); seals&^unix.F_SEAL_SEAL != 0 {
+		if seals&(unix.F_SEAL_WRITE|unix.F_SEAL_FUTURE_WRITE) != 0 {
+			return 0, unix.EPERM
+		}
+		if seals&unix.F_SEAL_GROW != 0 && (d.Flags()&unix.O_APPEND != 0 || *pos+int64(src.Len()) > o.f.contents.Size()) {
+			return 0, unix.EPERM
+		}
 	}
 	limit := c.Rlimit(unix.RLIMIT_FSIZE)
 	n, err := o.f.contents.Write(src, pos, d.Flags()&unix.O_APPEND != 0, limit)
@@ -166,6 +180,9 @@ func (o openFile) Allocate(c vfs.Caller, _ *vfs.Description, mode uint32, offset
 	keep := mode&unix.FALLOC_FL_KEEP_SIZE != 0
 	switch mode &^ unix.FALLOC_FL_KEEP_SIZE {
 	case 0:
+		if !keep && offset+length > o.f.contents.Size() && o.f.sealed(unix.F_SEAL_GROW) {
+			return unix.EPERM
+		}
 		if limit := c.Rlimit(unix.RLIMIT_FSIZE); !keep && offset+length > o.f.contents.Size() && uint64(offset+length) > limit {
 			c.Signal(unix.SIGXFSZ)
 			return unix.EFBIG
@@ -174,6 +191,9 @@ func (o openFile) Allocate(c vfs.Caller, _ *vfs.Description, mode uint32, offset
 			return err
 		}
 	case unix.FALLOC_FL_PUNCH_HOLE:
+		if o.MayMapWritable() != nil {
+			return unix.EPERM
+		}
 		o.f.contents.PunchHole(offset, length)
 	default:
 		return unix.EOPNOTSUPP
