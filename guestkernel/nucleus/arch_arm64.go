@@ -75,7 +75,8 @@ func loadRoot(root uint64)                                            { ring0.Lo
 func loadedRoot() uint64                                              { return ring0.Root() }
 func rootOf(cpu int) uint64                                           { return ring0.RootOf(cpu) }
 func flushRange(va, size uint64)                                      { ring0.FlushRange(va, size) }
-func flushUser(va, size uint64)                                       { ring0.FlushUser(va, size) }
+func flushUser(root, va, size uint64)                                 { ring0.FlushUser(root, va, size) }
+func forgetRoot(root uint64)                                          { ring0.ForgetRoot(root) }
 func tableBarrier()                                                   { ring0.TableBarrier() }
 func counter() uint64                                                 { return ring0.Counter() }
 func nanotime() int64                                                 { return ring0.Nanotime() }

@@ -135,11 +135,10 @@ func serveFlush(me int) {
 func shootdown(r tlbRequest, userRoot uint64) {
 	me := thisCPU()
 	if tlbBroadcast && r.dropRoot == 0 {
-		switch {
-		case userRoot == 0 || loadedElsewhere(userRoot, me):
+		if userRoot == 0 {
 			flushRange(r.va, r.size)
-		case loadedRoot() == userRoot:
-			flushUser(r.va, r.size) // a broadcast costs much more where the CPUs are emulated
+		} else {
+			flushUser(userRoot, r.va, r.size)
 		}
 		return
 	}
@@ -176,17 +175,9 @@ func shootdown(r tlbRequest, userRoot uint64) {
 			pause()
 		}
 	}
-}
-
-// loadedElsewhere says whether another CPU than me has a user root loaded, and so may hold
-// translations of it.
-func loadedElsewhere(root uint64, me int) bool {
-	for others := k.online &^ (1 << me); others != 0; others &= others - 1 {
-		if rootOf(lowestBit(others)) == root {
-			return true
-		}
+	if r.dropRoot != 0 {
+		forgetRoot(r.dropRoot)
 	}
-	return false
 }
 
 func lowestBit(set uint64) (i int) {

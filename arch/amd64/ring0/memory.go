@@ -47,8 +47,11 @@ func FlushRange(va, size uint64) {
 	writeCR3(readCR3()) // nothing that is ever flushed is mapped global
 }
 
-// FlushUser removes user translations of [va, va+size) from this CPU's TLB only.
-func FlushUser(va, size uint64) { FlushRange(va, size) }
+// FlushUser is for CPUs with TLBBroadcast; here it removes translations of [va, va+size) from this CPU's TLB.
+func FlushUser(root, va, size uint64) { FlushRange(va, size) }
+
+// ForgetRoot is for CPUs whose TLB keeps translations of roots that are not loaded: not here.
+func ForgetRoot(root uint64) {}
 
 // TableBarrier makes new page-table entries visible to the table walker: amd64 needs nothing.
 func TableBarrier() {}

@@ -39,10 +39,11 @@ func signalReturn()
 func signalReturnAddress() uint64
 func setPAN()
 func loadRoot(phys uint64)
+func switchRoot(phys uint64)
+func wideASIDs()
+func memoryFeatures() uint64
 func readRoot() uint64
 func invalidatePages(first, n uint64)
-func invalidateLocal(first, n uint64)
-func invalidateUser()
 func invalidateAll()
 func syncTables()
 func cleanLines(va, end, line uint64)

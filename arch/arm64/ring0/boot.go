@@ -70,6 +70,7 @@ func InitMachine(info *bootinfo.Info) {
 	initGIC(info)
 	initCaches()
 	initFeatures()
+	initASIDs()
 }
 
 // initFeatures finds out what kernel Go code runs with.
@@ -83,6 +84,9 @@ func initFeatures() {
 func enableFeatures() {
 	if pstateKernel&pstatePAN != 0 {
 		setPAN()
+	}
+	if asidLimit > 1<<8 {
+		wideASIDs()
 	}
 }
 

@@ -37,9 +37,14 @@ type cpu struct {
 	userSP uint64 // stack pointer and address with which enterUser returns
 	userPC uint64
 	userG  uint64 // g of the goroutine that is in enterUser
-	root   uint64 // TTBR0_EL1
+	root   uint64 // table loaded in TTBR0_EL1, or about to be
 	stack  uint64 // top of the nucleus stack: SP_EL1
 	fatal  uint64 // top of the stack for Handlers.Fatal
+
+	// asids caches TTBR0_EL1 values (root and ASID) by root, see memory.go. Other CPUs may
+	// clear entries.
+	asids    [asidSlots]uint64
+	lastASID uint64
 
 	fakeG  [64]uint64 // enough of a runtime.g: stack.lo, stack.hi, stackguard0, stackguard1, then zeros
 	fatalG [64]uint64 // the same for the fatal stack

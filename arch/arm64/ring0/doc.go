@@ -24,8 +24,8 @@
 //
 // # Address spaces
 //
-// Everything is in TTBR0_EL1: user mappings (non-global, ASID 0) below 2^47, kernel mappings (global, EL1 only)
-// above. A change of root therefore drops ASID 0 from this CPU's TLB. Invalidations are broadcast by the
+// Everything is in TTBR0_EL1: user mappings (non-global) below 2^47, kernel mappings (EL1 only)
+// above. Each CPU gives the roots it enters ASIDs of its own, see memory.go. Invalidations are broadcast by the
 // hardware (TLBI ...IS): a shootdown needs no interrupt.
 //
 // # Build

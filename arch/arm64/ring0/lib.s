@@ -195,6 +195,31 @@ TEXT ·loadRoot(SB), NOSPLIT|NOFRAME, $0-8
 	ISB	$15
 	RET
 
+// func switchRoot(phys uint64)
+// Writes TTBR0_EL1 with ASID 0 and drops nothing.
+TEXT ·switchRoot(SB), NOSPLIT|NOFRAME, $0-8
+	MOVD	phys+0(FP), R0
+	DMB	$11
+	MSR	R0, TTBR0_EL1
+	ISB	$15
+	RET
+
+// func wideASIDs()
+// TCR_EL1.AS = 1: ASIDs have 16 bits.
+TEXT ·wideASIDs(SB), NOSPLIT|NOFRAME, $0-0
+	MRS	TCR_EL1, R0
+	ORR	$(1<<36), R0
+	MSR	R0, TCR_EL1
+	ISB	$15
+	RET
+
+// func memoryFeatures() uint64
+// ID_AA64MMFR0_EL1.
+TEXT ·memoryFeatures(SB), NOSPLIT|NOFRAME, $0-8
+	MRS	ID_AA64MMFR0_EL1, R0
+	MOVD	R0, ret+0(FP)
+	RET
+
 // func readRoot() uint64
 TEXT ·readRoot(SB), NOSPLIT|NOFRAME, $0-8
 	MRS	TTBR0_EL1, R0
@@ -216,32 +241,6 @@ loop:
 	B	loop
 done:
 	DSB	$11
-	ISB	$15
-	RET
-
-// func invalidateLocal(first, n uint64)
-// The same on this CPU only.
-TEXT ·invalidateLocal(SB), NOSPLIT|NOFRAME, $0-16
-	MOVD	first+0(FP), R0
-	MOVD	n+8(FP), R1
-	DSB	$6 // NSHST
-loop:
-	CBZ	R1, done
-	TLBI	VAAE1, R0
-	ADD	$1, R0
-	SUB	$1, R1
-	B	loop
-done:
-	DSB	$7
-	ISB	$15
-	RET
-
-// func invalidateUser()
-// Every non-global translation of this CPU.
-TEXT ·invalidateUser(SB), NOSPLIT|NOFRAME, $0-0
-	DSB	$6
-	TLBI	ASIDE1, ZR
-	DSB	$7
 	ISB	$15
 	RET
 

@@ -13,10 +13,43 @@ func SetKernelRoot(root uint64) { kernelRoot = root }
 // KernelRoot is that root.
 func KernelRoot() uint64 { return kernelRoot }
 
-// LoadRoot switches this CPU to another address space.
+// Address space identifiers. Every CPU numbers the roots it enters user mode with by itself: a new root gets
+// the next ASID, and cpu.asids remembers it. Translations of a root that a CPU has left stay in its TLB under
+// that ASID; whoever makes them stale only makes the CPU forget the number (FlushUser), and no
+// invalidation is needed before the numbers run out. That matters where CPUs are emulated: there an
+// invalidation, which KVM turns into a broadcast (HCR_EL2.FB), stops every CPU. ASID 0 is the kernel root's.
+const asidSlots = 64 // a power of two; user.s takes 6 bits of the frame number
+
+// asidLimit is the first number that is no ASID.
+var asidLimit uint64 = 1 << 8
+
+func initASIDs() {
+	const bits16 = 2
+	if memoryFeatures()>>4&0xf == bits16 {
+		asidLimit = 1 << 16
+	}
+}
+
+// forget makes c number root anew when it enters it the next time. Any CPU.
+func (c *cpu) forget(root uint64) {
+	slot := &c.asids[root/pageSize%asidSlots]
+	for {
+		v := atomic.LoadUint64(slot)
+		if v&(1<<48-1) != root || atomic.CompareAndSwapUint64(slot, v, 0) {
+			return
+		}
+	}
+}
+
+// LoadRoot switches this CPU to the kernel root.
 func LoadRoot(root uint64) {
-	atomic.StoreUint64(&currentCPU().root, root)
-	loadRoot(root)
+	c := currentCPU()
+	atomic.StoreUint64(&c.root, root)
+	if c == &bootCPU {
+		loadRoot(root)
+		return
+	}
+	switchRoot(root)
 }
 
 // Root is the root that this CPU has loaded.
@@ -44,16 +77,48 @@ func FlushRange(va, size uint64) {
 	invalidateAll()
 }
 
-// FlushUser removes user translations of [va, va+size) from this CPU's TLB only. That is enough when no other
-// CPU has the root loaded: user translations do not survive a change of root.
-func FlushUser(va, size uint64) {
-	const few = 64
-	if size <= few*pageSize {
-		first := va / pageSize
-		invalidateLocal(first, (va+size+pageSize-1)/pageSize-first)
+// FlushUser makes sure that no CPU uses a translation of [va, va+size) in a user root that was in force before
+// the call. CPUs that are not in the address space forget its ASID. Handlers only.
+func FlushUser(root, va, size uint64) {
+	syncTables()
+	me := currentCPU()
+	elsewhere := false
+	for i := range areas {
+		a := atomic.LoadUint64(&areas[i])
+		if a == 0 {
+			break
+		}
+		c := (*cpu)(pointer(a))
+		if c == me {
+			continue
+		}
+		// A CPU that announces the root after the second look finds its ASID forgotten.
+		if atomic.LoadUint64(&c.root) != root {
+			c.forget(root)
+		}
+		if atomic.LoadUint64(&c.root) == root {
+			elsewhere = true
+		}
+	}
+	if elsewhere {
+		FlushRange(va, size)
 		return
 	}
-	invalidateUser()
+	me.forget(root)
+	if me.root == root {
+		LoadRoot(kernelRoot)
+	}
+}
+
+// ForgetRoot makes all CPUs forget a root that none has loaded: its frame may become another root.
+func ForgetRoot(root uint64) {
+	for i := range areas {
+		a := atomic.LoadUint64(&areas[i])
+		if a == 0 {
+			break
+		}
+		(*cpu)(pointer(a)).forget(root)
+	}
 }
 
 // TableBarrier makes new page-table entries visible to the table walkers.

@@ -32,18 +32,48 @@ TEXT ·enterUser(SB), NOSPLIT, $32-9
 	MOVD	R0, cpu_user(R1)
 	MOVD	g, cpu_userG(R1)
 
-	// The address space, if it is another one. All user mappings carry ASID 0: drop them.
-	// RootOf relies on the store being visible before the load.
+	// The address space, if it is another one. The root is announced first, then the
+	// cache of ASIDs is looked at: FlushUser does the two in the other order.
 	MOVD	UserContext_root(R0), R2
 	MOVD	cpu_root(R1), R3
 	CMP	R2, R3
 	BEQ	loaded
 	MOVD	R2, cpu_root(R1)
-	DSB	$11
-	MSR	R2, TTBR0_EL1
+	DMB	$11
+	ADD	$cpu_asids, R1, R4
+	UBFX	$12, R2, $6, R3 // slot = frame number modulo asidSlots
+	ADD	R3<<3, R4, R4
+	MOVD	(R4), R5
+	UBFX	$0, R5, $48, R6
+	CMP	R2, R6
+	BEQ	tagged
+
+	// A new ASID: R6. When there are no more, start again with an empty TLB, leaving the old
+	// ASID first, so that nothing can be cached under it in between.
+	MOVD	cpu_lastASID(R1), R6
+	ADD	$1, R6
+	MOVD	·asidLimit(SB), R7
+	CMP	R7, R6
+	BLO	fresh
+	MOVD	·kernelRoot(SB), R7
+	MSR	R7, TTBR0_EL1
 	ISB	$15
-	TLBI	ASIDE1, ZR
+	ADD	$cpu_asids, R1, R7
+	MOVD	$const_asidSlots, R8
+forget:
+	MOVD.P	ZR, 8(R7)
+	SUB	$1, R8
+	CBNZ	R8, forget
+	TLBI	VMALLE1
 	DSB	$7
+	ISB	$15
+	MOVD	$1, R6
+fresh:
+	MOVD	R6, cpu_lastASID(R1)
+	ORR	R6<<48, R2, R5
+	MOVD	R5, (R4)
+tagged:
+	MSR	R5, TTBR0_EL1
 	ISB	$15
 loaded:
 	ADD	$UserContext_vector, R0, R2
