@@ -190,8 +190,8 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 	outcome, err := guest.Run(ctx, o)
 	if err == nil {
 		err = w.check()
-		if err == nil && outcome.Status != 0 {
-			err = fmt.Errorf("the driver ended with status %d: %s", outcome.Status, bytes.TrimSpace(said.Bytes()))
+		if outcome.Status != 0 {
+			err = errors.Join(err, fmt.Errorf("the driver ended with status %d: %s", outcome.Status, bytes.TrimSpace(said.Bytes())))
 		}
 	}
 	if outer.Err() != nil {
