@@ -86,13 +86,19 @@ func (f *Contents) Blocks() int64 {
 	return int64(pages) * (pageSize / 512)
 }
 
-// frame answers the frame of page index, 0 when there is none.
-func (f *Contents) frame(index uint64) uint64 {
+// reserved marks, in the place of a frame's address, a page that fallocate made and nobody has written to yet: lseek takes it for a hole.
+const reserved = 1
+
+// entry answers the frame of page index with its mark, 0 when there is none.
+func (f *Contents) entry(index uint64) uint64 {
 	if index < uint64(len(f.dense)) {
 		return f.dense[index]
 	}
 	return f.sparse[index]
 }
+
+// frame answers the frame of page index, 0 when there is none.
+func (f *Contents) frame(index uint64) uint64 { return f.entry(index) &^ reserved }
 
 func (f *Contents) setFrame(index, phys uint64) {
 	if index >= denseLimit {
@@ -123,7 +129,11 @@ func (f *Contents) backed(index uint64) []byte {
 
 // populate answers the frame of page index, making it if there is none.
 func (f *Contents) populate(index uint64) (uint64, error) {
-	if phys := f.frame(index); phys != 0 {
+	if phys := f.entry(index); phys != 0 {
+		if phys&reserved != 0 {
+			phys &^= reserved
+			f.setFrame(index, phys)
+		}
 		return phys, nil
 	}
 	data := f.backed(index)
@@ -360,7 +370,14 @@ func (f *Contents) Allocate(off, length int64, extend bool) error {
 	defer f.write.Unlock()
 	for i := uint64(off) / pageSize; i*pageSize < uint64(off+length); i++ {
 		f.mu.Lock()
-		_, err := f.populate(i)
+		var err error
+		if f.frame(i) == 0 {
+			hole := f.backed(i) == nil
+			var phys uint64
+			if phys, err = f.populate(i); err == nil && hole {
+				f.setFrame(i, phys|reserved)
+			}
+		}
 		f.mu.Unlock()
 		if err != nil {
 			return err
@@ -382,7 +399,8 @@ func (f *Contents) SeekData(off int64, hole bool) (int64, error) {
 		return 0, unix.ENXIO
 	}
 	for i := uint64(off) / pageSize; int64(i*pageSize) < f.size; {
-		data := f.frame(i) != 0 || f.backed(i) != nil
+		e := f.entry(i)
+		data := e != 0 && e&reserved == 0 || e == 0 && f.backed(i) != nil
 		if data != hole {
 			return max(off, int64(i*pageSize)), nil
 		}
