@@ -327,8 +327,8 @@ static void run(const char *name, const char *path, long long limit_ns)
 		memset(traced, 0, sizeof traced);
 		if (ptrace(PTRACE_SEIZE, child, 0, options) < 0 || ptrace(PTRACE_INTERRUPT, child, 0, 0) < 0)
 			die("tracing");
+		write(go[1], "g", 1);
 	}
-	write(go[1], "g", 1);
 	close(go[1]);
 	struct pollfd p[2] = { { .fd = out[0], .events = POLLIN }, { .fd = err[0], .events = POLLIN } };
 	while (!ended && !timeout) {
