@@ -370,13 +370,11 @@ func (f *Contents) Allocate(off, length int64, extend bool) error {
 	defer f.write.Unlock()
 	for i := uint64(off) / pageSize; i*pageSize < uint64(off+length); i++ {
 		f.mu.Lock()
-		var err error
-		if f.frame(i) == 0 {
-			hole := f.backed(i) == nil
-			var phys uint64
-			if phys, err = f.populate(i); err == nil && hole {
-				f.setFrame(i, phys|reserved)
-			}
+		// Allocating a page twice makes it data, as in Linux (SGP_FALLOC).
+		hole := f.frame(i) == 0 && f.backed(i) == nil
+		phys, err := f.populate(i)
+		if err == nil && hole {
+			f.setFrame(i, phys|reserved)
 		}
 		f.mu.Unlock()
 		if err != nil {
