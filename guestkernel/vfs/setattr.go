@@ -68,7 +68,7 @@ func chown(c Caller, p Path, uid, gid uint32) error {
 		if uid != Unchanged && (!owner || uid != a.uid) || gid != Unchanged && (!owner || gid != a.gid && !creds.InGroup(gid)) {
 			return unix.EPERM
 		}
-		if uid == Unchanged && gid == Unchanged && !owner && !creds.Effective.Has(unix.CAP_FOWNER) && a.mode&(unix.S_ISUID|unix.S_ISGID) != 0 {
+		if uid == Unchanged && gid == Unchanged && !owner && !creds.Effective.Has(unix.CAP_FOWNER) && a.mode&(unix.S_ISUID|unix.S_ISGID) != 0 && a.mode&unix.S_IFMT != unix.S_IFDIR {
 			return unix.EPERM
 		}
 	}

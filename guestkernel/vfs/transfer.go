@@ -199,6 +199,9 @@ func (d *Description) Seek(c Caller, offset int64, whence int) (int64, error) {
 	if d.file == nil {
 		return 0, unix.EBADF
 	}
+	if whence < 0 || whence > unix.SEEK_HOLE {
+		return 0, unix.EINVAL
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	pos, err := d.file.Seek(c, d, d.offset, offset, whence)
