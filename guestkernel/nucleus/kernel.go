@@ -88,6 +88,7 @@ const (
 	flushNothing = iota
 	flushRequest // k.request
 	flushAll     // it slept through one or more requests
+	flushAllNow  // the same, and the owner of the lock waits for it
 )
 
 // tlbRequest is the shootdown in progress.
@@ -114,20 +115,24 @@ func unlock() { atomic.StoreUint32(&bigLock, 0) }
 // serveFlush does what another CPU has asked of this one.
 func serveFlush(me int) {
 	c := &k.cpus[me]
-	switch atomic.LoadUint32(&c.flush) {
-	case flushNothing:
-		return
-	case flushRequest:
-		if k.request.dropRoot != 0 && loadedRoot() == k.request.dropRoot {
+	for {
+		asked := atomic.LoadUint32(&c.flush)
+		if asked == flushNothing {
+			return
+		}
+		if asked != flushAll && k.request.dropRoot != 0 && loadedRoot() == k.request.dropRoot {
 			loadRoot(k.root)
 		}
-		if k.request.size != 0 {
+		if asked != flushRequest {
+			flushRange(0, 1<<46)
+		} else if k.request.size != 0 {
 			flushRange(k.request.va, k.request.size)
 		}
-	default:
-		flushRange(0, 1<<46)
+		// A request that came meanwhile has changed the word: what was flushed before does not count.
+		if atomic.CompareAndSwapUint32(&c.flush, asked, flushNothing) {
+			return
+		}
 	}
-	atomic.StoreUint32(&c.flush, flushNothing)
 }
 
 // shootdown removes translations on every CPU that may hold them. userRoot 0: kernel addresses;
@@ -156,7 +161,10 @@ func shootdown(r tlbRequest, userRoot uint64) {
 			atomic.StoreUint32(&k.cpus[cpu].flush, flushAll)
 			continue
 		}
-		atomic.StoreUint32(&k.cpus[cpu].flush, flushRequest)
+		// A CPU that has just been woken may still have everything to flush: do not ask for less.
+		if !atomic.CompareAndSwapUint32(&k.cpus[cpu].flush, flushNothing, flushRequest) {
+			atomic.StoreUint32(&k.cpus[cpu].flush, flushAllNow)
+		}
 		asked |= 1 << cpu
 		k.counts.IPIs++
 		sendIPI(cpu)
@@ -171,7 +179,7 @@ func shootdown(r tlbRequest, userRoot uint64) {
 		flushRange(r.va, r.size)
 	}
 	for ; asked != 0; asked &= asked - 1 {
-		for cpu := lowestBit(asked); atomic.LoadUint32(&k.cpus[cpu].flush) == flushRequest; {
+		for cpu := lowestBit(asked); atomic.LoadUint32(&k.cpus[cpu].flush) != flushNothing; {
 			pause()
 		}
 	}
