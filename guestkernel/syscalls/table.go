@@ -57,8 +57,9 @@ func NewTable(numbers map[string]int) *Table {
 	return t
 }
 
-// Call serves one system call of t.
+// Call serves one system call of t. As in Linux, the number is the low 32 bits of its register.
 func (tb *Table) Call(t *task.Task, nr uint64, args [6]uint64) (uint64, error) {
+	nr = uint64(uint32(nr))
 	if nr >= uint64(len(tb.calls)) {
 		tb.beyond.Add(1)
 		return 0, unix.ENOSYS
