@@ -1,6 +1,7 @@
 // Signals: handlers, masks, alternate stack, siginfo, restart, nested handlers, vector state across handlers, faults.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,7 +30,14 @@ static void sees_mask(int s) { sigset_t m; sigprocmask(0, 0, &m); seen_mask = si
 static void act(int sig, void (*h)(int), int flags) { struct sigaction a; memset(&a, 0, sizeof a); a.sa_handler = h; a.sa_flags = flags; sigaction(sig, &a, 0); }
 static void act3(int sig, void (*h)(int, siginfo_t *, void *), int flags) { struct sigaction a; memset(&a, 0, sizeof a); a.sa_sigaction = h; a.sa_flags = flags | SA_SIGINFO; sigaction(sig, &a, 0); }
 
+// Sends the parent SIGUSR1 again and again until a byte says that it was interrupted: the signal may come before the call it is to interrupt.
+static void signal_until(int fd) {
+	struct pollfd p = {fd, POLLIN, 0};
+	do kill(getppid(), SIGUSR1); while (poll(&p, 1, 5) == 0);
+}
+
 int main(void) {
+	int ack[2], e;
 	act(SIGUSR1, plain, 0); raise(SIGUSR1); printf("raise: %d %d\n", count, last == SIGUSR1);
 	sigset_t s, old; sigemptyset(&s); sigaddset(&s, SIGUSR1); sigprocmask(SIG_BLOCK, &s, &old);
 	raise(SIGUSR1); raise(SIGUSR1); sigset_t p; sigpending(&p);
@@ -82,15 +90,18 @@ int main(void) {
 	int pfd[2]; pipe(pfd); char c; pid_t kid;
 	for (int restart = 0; restart < 2; restart++) {
 		act(SIGUSR1, plain, restart ? SA_RESTART : 0);
-		if (!(kid = fork())) { usleep(30000); kill(getppid(), SIGUSR1); usleep(30000); write(pfd[1], "x", 1); _exit(0); }
+		if (pipe(ack)) return 1;
+		if (!(kid = fork())) { if (restart) kill(getppid(), SIGUSR1); else signal_until(ack[0]); write(pfd[1], "x", 1); _exit(0); }
 		r = read(pfd[0], &c, 1); printf("read with%s SA_RESTART: %d %s\n", restart ? "" : "out", r, r < 0 && errno == EINTR ? "EINTR" : "");
-		if (r < 0) read(pfd[0], &c, 1);
-		waitpid(kid, 0, 0);
+		if (r < 0) { signal(SIGUSR1, SIG_IGN); write(ack[1], "x", 1); read(pfd[0], &c, 1); }
+		while (waitpid(kid, 0, 0) < 0 && errno == EINTR) ;
+		close(ack[0]); close(ack[1]);
 	}
 	act(SIGUSR1, plain, SA_RESTART);
-	if (!(kid = fork())) { usleep(20000); kill(getppid(), SIGUSR1); _exit(0); }
-	struct timespec req = {1, 0}, rem = {0, 0}; r = nanosleep(&req, &rem);
-	printf("nanosleep interrupted %d rem %d\n", r == -1 && errno == EINTR, rem.tv_sec == 0 && rem.tv_nsec > 500000000); waitpid(kid, 0, 0);
+	if (pipe(ack)) return 1;
+	if (!(kid = fork())) { signal_until(ack[0]); _exit(0); }
+	struct timespec req = {100, 0}, rem = {0, 0}; r = nanosleep(&req, &rem); e = errno; write(ack[1], "x", 1);
+	printf("nanosleep interrupted %d rem %d\n", r == -1 && e == EINTR, rem.tv_sec > 0); waitpid(kid, 0, 0);
 	sigemptyset(&s); sigaddset(&s, SIGUSR1); sigprocmask(SIG_BLOCK, &s, &old);
 	if (!(kid = fork())) { kill(getppid(), SIGUSR1); _exit(0); }
 	sigset_t none; sigemptyset(&none); count = 0; r = sigsuspend(&none); sigprocmask(0, 0, &p);
