@@ -261,6 +261,12 @@ func (t *Task) WaitSignal(set SigSet, deadline time.Time) (*Info, error) {
 	if info != nil && (t.pending.set|t.group.pending.set)&^t.mask == 0 && !t.killed && !t.group.stopping {
 		t.work.Store(false)
 	}
+	// What else is pending for the process may have woken this task, too, while it was the first that waited: somebody else's now.
+	for sig := 1; sig <= NumSignals; sig++ {
+		if t.group.pending.set.Has(sig) {
+			k.retargetLocked(t.group, sig)
+		}
+	}
 	k.mu.Unlock()
 	switch {
 	case info != nil:
