@@ -28,7 +28,7 @@ t cpio 'find tree | sort | cpio -o -H newc > a.cpio; cpio -t < a.cpio | sort; mk
 t cut 'cut -f2 table; cut -c1-3 fruit; cut -d" " -f2 fruit'
 t date 'date -u -d @1000000000; date -u -d "2020-02-29 12:00" +%s; date -d nonsense'
 t dc 'echo "3 4 + p 2 8 ^ p" | dc'
-t dd 'dd if=numbers of=d bs=10 skip=2 count=3 2>/dev/null; cat d; dd if=/dev/zero of=d bs=1 seek=5 count=2 conv=notrunc 2>/dev/null; od -c d'
+t dd 'dd if=numbers of=d bs=10 skip=2 count=3 2>/dev/null; od -c d; dd if=/dev/zero of=d bs=1 seek=5 count=2 conv=notrunc 2>/dev/null; od -c d'
 t diff 'cp fruit g; echo more >> g; diff fruit g; diff -u fruit fruit; diff -r tree tree2'
 t dos2unix 'printf "a\r\nb\r\n" > dos; dos2unix dos; od -c dos; unix2dos dos; od -c dos'
 t du 'du -s tree/1 | cut -f2; dd if=/dev/zero of=big bs=4096 count=25 2>/dev/null; du -k big'
