@@ -53,6 +53,13 @@ func NewToolchain(ctx context.Context, arch, libc, include, cache string) (*Tool
 		return nil, fmt.Errorf("no %s compiler for %s: %s is not installed (contracts/install-compilers.sh installs it)", libc, arch, names[len(names)-1])
 	}
 	t := &Toolchain{Compiler: append([]string{path}, compilerFlags...), Include: include, Cache: cache}
+	if libc == "musl" {
+		headers, err := kernelHeaders(arch, cache)
+		if err != nil {
+			return nil, err
+		}
+		t.Compiler = append(t.Compiler, "-idirafter", headers)
+	}
 	version, err := exec.CommandContext(ctx, path, "--version").Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s --version: %w", path, err)
@@ -70,6 +77,21 @@ func NewToolchain(ctx context.Context, arch, libc, include, cache string) (*Tool
 	}
 	t.id = hex.EncodeToString(h.Sum(nil))
 	return t, os.MkdirAll(cache, 0o755)
+}
+
+// kernelHeaders makes a folder with Linux's own headers alone: musl's compiler sees no others, and must not see glibc's.
+func kernelHeaders(arch, cache string) (string, error) {
+	folder := filepath.Join(cache, "kernel-headers-"+arch)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return "", err
+	}
+	machine := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[arch]
+	for name, target := range map[string]string{"linux": "/usr/include/linux", "asm-generic": "/usr/include/asm-generic", "asm": "/usr/include/" + machine + "/asm"} {
+		if err := os.Symlink(target, filepath.Join(folder, name)); err != nil && !errors.Is(err, os.ErrExist) {
+			return "", err
+		}
+	}
+	return folder, nil
 }
 
 func hashFile(h io.Writer, path string) error {

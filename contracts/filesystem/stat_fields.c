@@ -4,6 +4,10 @@
  * Catches: wrong types, sizes of links, device numbers of nodes, blocks of sparse files counted as full, statx masks that lie.
  */
 #include "contract.h"
+#ifndef STATX_BASIC_STATS /* musl has neither the structure nor the call */
+#include <linux/stat.h>
+#define statx(...) syscall(SYS_statx, __VA_ARGS__)
+#endif
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
