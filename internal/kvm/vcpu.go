@@ -27,14 +27,14 @@ type VCPU struct {
 
 // NewVCPU creates vCPU number id.
 func (vm *VM) NewVCPU(id int) (*VCPU, error) {
-	size, err := gokvm.GetVCPUMMmapSize(uintptr(vm.system))
+	size, err := Uninterrupted(func() (uintptr, error) { return gokvm.GetVCPUMMmapSize(uintptr(vm.system)) })
 	if err != nil {
 		return nil, fmt.Errorf("KVM_GET_VCPU_MMAP_SIZE: %w", err)
 	}
 	if size < pageSize {
 		return nil, fmt.Errorf("KVM_GET_VCPU_MMAP_SIZE is %d bytes, less than a page", size)
 	}
-	fd, err := gokvm.CreateVCPU(uintptr(vm.fd), id)
+	fd, err := Uninterrupted(func() (uintptr, error) { return gokvm.CreateVCPU(uintptr(vm.fd), id) })
 	if err != nil {
 		return nil, fmt.Errorf("create vCPU %d: %w", id, err)
 	}

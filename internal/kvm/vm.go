@@ -51,17 +51,30 @@ func Open(vmType func(check func(gokvm.Capability) int) uintptr) (*VM, error) {
 		return nil, fmt.Errorf("open %s: %w", Device, err)
 	}
 	vm := &VM{system: system, fd: -1}
-	if v, err := gokvm.GetAPIVersion(uintptr(system)); err != nil || v != 12 {
+	if v, err := Uninterrupted(func() (uintptr, error) { return gokvm.GetAPIVersion(uintptr(system)) }); err != nil || v != 12 {
 		vm.Close()
 		return nil, fmt.Errorf("%s speaks API version %d (%v), want 12: not a KVM device", Device, v, err)
 	}
-	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(system), None(nrCreateVM), vmType(vm.CheckSystem))
-	if errno != 0 {
+	kind := vmType(vm.CheckSystem)
+	fd, err := Uninterrupted(func() (uintptr, error) { return gokvm.Ioctl(uintptr(system), None(nrCreateVM), kind) })
+	if err != nil {
 		vm.Close()
-		return nil, fmt.Errorf("KVM_CREATE_VM: %w", errno)
+		return nil, fmt.Errorf("KVM_CREATE_VM: %w", err)
 	}
 	vm.fd = int(fd)
 	return vm, nil
+}
+
+// Uninterrupted repeats a call until a signal did not end it. The Go runtime sends SIGURG to
+// its threads to preempt them, and several of KVM's requests (KVM_CREATE_VM on arm64
+// among them) then answer EINTR with nothing done.
+func Uninterrupted[T any](call func() (T, error)) (T, error) {
+	for {
+		v, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return v, err
+		}
+	}
 }
 
 // Close releases both file descriptors. KVM frees the VM when its vCPUs are closed too.
@@ -84,7 +97,7 @@ func (vm *VM) SystemFD() int { return vm.system }
 
 // CheckSystem is KVM_CHECK_EXTENSION on /dev/kvm: 0 means absent.
 func (vm *VM) CheckSystem(c gokvm.Capability) int {
-	n, err := gokvm.CheckExtension(uintptr(vm.system), c)
+	n, err := Uninterrupted(func() (uintptr, error) { return gokvm.CheckExtension(uintptr(vm.system), c) })
 	if err != nil {
 		return 0
 	}
@@ -93,7 +106,7 @@ func (vm *VM) CheckSystem(c gokvm.Capability) int {
 
 // Check is KVM_CHECK_EXTENSION on this VM: 0 means absent.
 func (vm *VM) Check(c gokvm.Capability) int {
-	n, err := gokvm.CheckExtension(uintptr(vm.fd), c)
+	n, err := Uninterrupted(func() (uintptr, error) { return gokvm.CheckExtension(uintptr(vm.fd), c) })
 	if err != nil {
 		return 0
 	}

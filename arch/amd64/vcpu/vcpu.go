@@ -113,7 +113,7 @@ func (v *VCPU) SetEntry(pc, root, arg0, arg1, early uint64) error {
 
 // CounterHz is the frequency of the guest's time-stamp counter.
 func (v *VCPU) CounterHz() (uint64, error) {
-	khz, err := gokvm.GetTSCKHz(uintptr(v.FD()))
+	khz, err := kvm.Uninterrupted(func() (uint64, error) { return gokvm.GetTSCKHz(uintptr(v.FD())) })
 	if err != nil || khz == 0 {
 		return 0, fmt.Errorf("KVM_GET_TSC_KHZ: %d (%v): this host cannot tell the guest's counter frequency", khz, err)
 	}

@@ -52,14 +52,14 @@ func NewVM(cpus int) (*VM, error) {
 }
 
 func (vm *VM) setUp() error {
-	if err := gokvm.SetTSSAddr(uintptr(vm.FD()), tssAddr); err != nil {
+	if _, err := kvm.Uninterrupted(func() (none struct{}, err error) { return none, gokvm.SetTSSAddr(uintptr(vm.FD()), tssAddr) }); err != nil {
 		return fmt.Errorf("KVM_SET_TSS_ADDR: %w", err)
 	}
 	identity := uint64(identityAddr) // gokvm passes 4 bytes where KVM reads 8
 	if _, err := kvm.Ioctl(vm.FD(), kvm.W[uint64](nrSetIdentityMapAddr), &identity); err != nil {
 		return fmt.Errorf("KVM_SET_IDENTITY_MAP_ADDR: %w", err)
 	}
-	if err := gokvm.CreateIRQChip(uintptr(vm.FD())); err != nil {
+	if _, err := kvm.Uninterrupted(func() (none struct{}, err error) { return none, gokvm.CreateIRQChip(uintptr(vm.FD())) }); err != nil {
 		return fmt.Errorf("KVM_CREATE_IRQCHIP: %w", err)
 	}
 	if err := vm.routeInterrupts(); err != nil {
