@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -22,29 +23,44 @@ const (
 // kernel code that runs is what multi-threaded emulation is worst at: besides the time for translating it again, now and then a CPU
 // runs the breakpoint of a patch that is already over, and the kernel dies ("Oops: int3" in __schedule).
 func holdKVM() error {
-	fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	fd, err := uninterrupted(func() (int, error) { return unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return fmt.Errorf("open /dev/kvm: %w", err)
 	}
-	version, err := unix.IoctlRetInt(fd, kvmGetAPIVersion)
+	version, err := request(fd, kvmGetAPIVersion)
 	if err != nil || version != 12 {
 		unix.Close(fd)
 		return fmt.Errorf("KVM_GET_API_VERSION answered %d, %v; want 12", version, err)
 	}
-	vm, err := unix.IoctlRetInt(fd, kvmCreateVM)
+	vm, err := request(fd, kvmCreateVM)
 	unix.Close(fd)
 	if err != nil {
 		return fmt.Errorf("KVM_CREATE_VM: %w", err)
 	}
 	if runtime.GOARCH == "amd64" {
-		if _, err := unix.IoctlRetInt(vm, kvmCreateIRQChip); err != nil {
+		if _, err := request(vm, kvmCreateIRQChip); err != nil {
 			unix.Close(vm)
 			return fmt.Errorf("KVM_CREATE_IRQCHIP: %w", err)
 		}
 	}
-	if _, err := unix.IoctlRetInt(vm, kvmCreateVCPU); err != nil {
+	if _, err := request(vm, kvmCreateVCPU); err != nil {
 		unix.Close(vm)
 		return fmt.Errorf("KVM_CREATE_VCPU: %w", err)
 	}
 	return nil // both descriptors stay open: the agent ends with the machine
+}
+
+func request(fd int, number uint) (int, error) {
+	return uninterrupted(func() (int, error) { return unix.IoctlRetInt(fd, number) })
+}
+
+// uninterrupted repeats a call that a signal ended with nothing done: the Go runtime preempts its threads with SIGURG, and KVM_CREATE_VM
+// on arm64 then answers EINTR.
+func uninterrupted(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
