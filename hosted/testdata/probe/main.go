@@ -167,6 +167,9 @@ func kvm() {
 	version, err := unix.IoctlRetInt(fd, getAPIVersion)
 	check(err)
 	vm, err := unix.IoctlRetInt(fd, createVM)
+	for err == unix.EINTR { // a preemption signal of the Go runtime
+		vm, err = unix.IoctlRetInt(fd, createVM)
+	}
 	check(err)
 	_, err = unix.IoctlRetInt(vm, createVCPU)
 	check(err)
