@@ -14,7 +14,7 @@ endif
 
 BINARIES := $(foreach a,$(GOARCHES),build/$(a)/vmm build/$(a)/ringo.elf build/$(a)/hosted-agent build/$(a)/initramfs.cpio)
 
-.PHONY: all run shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot boots clean FORCE
+.PHONY: all run shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot bench-syscalls boots clean FORCE
 all: build
 build: $(BINARIES)
 
@@ -68,6 +68,9 @@ unit: build contracts-compilers
 e2e: build contracts-compilers
 	@echo "== end-to-end tests: guests on amd64 and arm64"
 	RINGO_E2E=1 go test -count=1 -p 1 -timeout 25m ./hosted ./vmm/... ./debug/... ./contracts ./internal/e2e
+
+bench-syscalls: build contracts-compilers
+	go run ./internal/e2e/benchsyscalls -arch $(ARCH) -cpus $(CPUS)
 
 bench-boot: build
 	go run ./internal/e2e/benchboot -arch $(ARCH)
