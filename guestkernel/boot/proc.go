@@ -9,6 +9,7 @@ import (
 	"ringo/guestkernel/fs/devtmpfs"
 	"ringo/guestkernel/fs/procfs"
 	"ringo/guestkernel/fs/tmpfs"
+	"ringo/guestkernel/ipc"
 	"ringo/guestkernel/syscalls"
 	"ringo/guestkernel/task"
 	"ringo/guestkernel/tty"
@@ -34,6 +35,12 @@ func MountSystem(ns *vfs.Namespace, root RootConfig, s System) error {
 	vfs.RegisterType(vfs.Type{Name: "devtmpfs", NoDev: true, New: func(vfs.Caller, string, string) (*vfs.Superblock, error) {
 		return devtmpfs.New(devtmpfs.Options{Frames: root.Frames, Devices: root.Devices, Nodes: root.Nodes})
 	}})
+	ipc.RegisterQueues(func(c vfs.Caller) *ipc.Namespace {
+		if t, ok := c.(*task.Task); ok {
+			return t.IPC()
+		}
+		return s.Tasks.IPC()
+	})
 	sessions := s.Terminals
 	if sessions == nil {
 		sessions = tty.NewSessions()

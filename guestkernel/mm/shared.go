@@ -76,7 +76,9 @@ func (o *sharedMemory) Punch(_ any, off, length uint64) error {
 	}
 	spaces := make([]*Space, 0, len(o.spaces))
 	for s := range o.spaces {
-		spaces = append(spaces, s)
+		if s != nil { // somebody who only keeps the frames
+			spaces = append(spaces, s)
+		}
 	}
 	o.mu.Unlock()
 	for _, s := range spaces {

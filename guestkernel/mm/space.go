@@ -48,6 +48,7 @@ type Random func() uint64
 type Space struct {
 	mem   *Memory
 	users atomic.Int32 // tasks that run in it
+	owner atomic.Int32 // their process
 
 	mu    sync.Mutex // guards everything below and the page table
 	table PageTable

@@ -23,6 +23,9 @@ var (
 
 // Constants that programs see.
 const (
+	SemidSize    = abi.SemidSize
+	SemidChanged = abi.SemidChanged
+	SemidCount   = abi.SemidCount
 	UnameMachine = abi.UnameMachine
 	platform     = abi.Platform
 	elfMachine   = abi.ELFMachine

@@ -89,6 +89,7 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 	if f&unix.CLONE_CHILD_CLEARTID != 0 {
 		c.clearChildTID = a.ChildTID
 	}
+	c.inheritIPC(t, f)
 	var vfork chan struct{}
 	if f&unix.CLONE_VFORK != 0 {
 		vfork = make(chan struct{})
@@ -105,6 +106,7 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 		c.space.Release()
 		c.fds.Leave()
 		c.fs.Leave()
+		c.leaveIPC()
 		ctx.Release()
 		return 0, err
 	}
@@ -132,6 +134,9 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 		}
 		k.groups[tid] = cg
 		k.joinProcessGroupLocked(cg, g.pgroup.session, g.pgroup.id)
+	}
+	if f&unix.CLONE_VM == 0 {
+		c.space.SetOwner(tid)
 	}
 	k.publishLocked(c)
 	if g.stopping && cg == g {

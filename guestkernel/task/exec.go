@@ -67,6 +67,7 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 		t.leaveSpace()
 	}
 	t.space = space
+	space.SetOwner(t.group.pid)
 	t.exe = opened[space.Image().Path]
 	space.SetLimits(stack, t.Rlimit(unix.RLIMIT_AS))
 	t.ctx.SetVectorState(nil)

@@ -38,6 +38,7 @@ func (t *Task) leave() {
 	k, g := t.k, t.group
 	t.view.Store(nil)
 	t.leaveSpace()
+	t.leaveIPC()
 	t.fds.Leave()
 	t.fs.Leave()
 	if t.timer != nil {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringo/guestkernel/ipc"
 	"ringo/guestkernel/loader"
 	"ringo/guestkernel/mm"
 	"ringo/guestkernel/vfs"
@@ -40,6 +41,7 @@ type Kernel struct {
 	forks   atomic.Uint64
 
 	futexes futexTable
+	ipc     *ipc.Namespace // the first
 
 	mu       sync.Mutex
 	tasks    map[int]*Task
@@ -65,6 +67,7 @@ func New(c Config) *Kernel {
 		lastPID: InitPID, hostname: "ringo", domainname: "(none)",
 	}
 	k.futexes.init()
+	k.ipc = ipc.NewNamespace(c.Memory)
 	k.init = &Group{k: k, pid: InitPID, actions: newActions()}
 	k.groups[InitPID] = k.init
 	k.mu.Lock()
@@ -72,6 +75,9 @@ func New(c Config) *Kernel {
 	k.mu.Unlock()
 	return k
 }
+
+// IPC is the first IPC namespace.
+func (k *Kernel) IPC() *ipc.Namespace { return k.ipc }
 
 // Started is when the kernel began, for uptime.
 func (k *Kernel) Started() time.Time { return k.started }
@@ -147,6 +153,7 @@ func (k *Kernel) Spawn(s Spawn) (*Group, error) {
 	t := k.newTask(g, ctx)
 	t.fs, t.fds = s.FS, s.FDs
 	t.creds.Store(s.Creds)
+	t.ipc.Store(k.ipc.Hold())
 	k.mu.Lock()
 	pid, err := k.allocPIDLocked()
 	if err == nil {
@@ -162,6 +169,7 @@ func (k *Kernel) Spawn(s Spawn) (*Group, error) {
 		if t.space != nil {
 			t.space.Release()
 		}
+		t.leaveIPC()
 		ctx.Release()
 		return nil, err
 	}

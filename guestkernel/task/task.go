@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringo/guestkernel/ipc"
 	"ringo/guestkernel/mm"
 	"ringo/guestkernel/vfs"
 )
@@ -34,9 +35,11 @@ type Task struct {
 	exitCode      int  // wait status
 	onCPU         time.Time
 	waiter        futexWaiter
+	undo          *ipc.Undo // nil: no SEM_UNDO yet
 
 	creds    atomic.Pointer[vfs.Creds]
 	view     atomic.Pointer[View]
+	ipc      atomic.Pointer[ipc.Namespace]
 	comm     atomic.Pointer[string]
 	cpuTime  atomic.Int64 // ns not asleep
 	state    atomic.Int32 // State

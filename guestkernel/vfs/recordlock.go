@@ -203,4 +203,10 @@ func (d *Description) leave(t *FDTable) {
 	if r := d.inode.Attributes().recordLocks(false); r != nil {
 		r.release(t)
 	}
+	if l, ok := d.file.(leaver); ok {
+		l.Leave(t)
+	}
 }
+
+// leaver is a File that wants to know of every descriptor that a process closes: a message queue, for mq_notify(3).
+type leaver interface{ Leave(t *FDTable) }

@@ -16,6 +16,10 @@ const (
 	// EpollEventSize and EpollDataOffset describe struct epoll_event (packed here).
 	EpollEventSize  = 12
 	EpollDataOffset = 4
+	// SemidSize is the size of struct semid64_ds, SemidChanged and SemidCount the offsets of sem_ctime and sem_nsems.
+	SemidSize    = 104
+	SemidChanged = 64
+	SemidCount   = 80
 )
 
 // SigreturnCode is what a handler returns to when its action has no SA_RESTORER. Here there is no

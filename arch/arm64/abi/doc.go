@@ -16,6 +16,10 @@ const (
 	// EpollEventSize and EpollDataOffset describe struct epoll_event.
 	EpollEventSize  = 16
 	EpollDataOffset = 8
+	// SemidSize is the size of struct semid64_ds, SemidChanged and SemidCount the offsets of sem_ctime and sem_nsems.
+	SemidSize    = 88
+	SemidChanged = 56
+	SemidCount   = 64
 )
 
 // SigreturnCode is what a handler returns to when its action has no SA_RESTORER: MOV X8, #139

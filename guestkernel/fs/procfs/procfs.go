@@ -101,6 +101,7 @@ func (fs *FS) makeRoot() vfs.Inode {
 		show("version", func() string { return fmt.Sprintf("Linux version %s (ringo) %s\n", fs.Release, fs.Version) }),
 		show("partitions", func() string { return "major minor  #blocks  name\n\n" }),
 		m.dir("sys", 0o555, fixed(fs.sysctl(m)...), nil, nil),
+		fs.sysvipc(m),
 	}
 	byName := make(map[string]entry, len(list))
 	for _, e := range list {
@@ -211,16 +212,16 @@ func (fs *FS) sysctl(m *maker) []entry {
 	hostRead, hostWrite := hostname(func() string { h, _ := fs.Tasks.Hostname(); return h }, fs.Tasks.SetHostname)
 	domainRead, domainWrite := hostname(func() string { _, d := fs.Tasks.Hostname(); return d }, fs.Tasks.SetDomainname)
 	return []entry{
-		m.dir("kernel", 0o555, fixed(
+		m.dir("kernel", 0o555, fixed(append(fs.ipcLimits(m),
 			m.text("hostname", 0o644, hostRead, hostWrite),
 			m.text("domainname", 0o644, domainRead, domainWrite),
 			value("ostype", "Linux"), value("osrelease", fs.Release), value("version", fs.Version),
 			value("pid_max", "4194304"), value("threads-max", "32768"), value("ngroups_max", "65536"), value("cap_last_cap", strconv.Itoa(unix.CAP_LAST_CAP)),
 			value("overflowuid", "65534"), value("overflowgid", "65534"), value("randomize_va_space", "2"),
-		), nil, nil),
+		)...), nil, nil),
 		m.dir("vm", 0o555, fixed(value("overcommit_memory", "0"), value("max_map_count", "65530"), value("mmap_min_addr", "65536"), value("swappiness", "60")), nil, nil),
 		m.dir("fs", 0o555, fixed(value("file-max", "9223372036854775807"), value("nr_open", "1048576"), value("pipe-max-size", "1048576"),
-			value("protected_hardlinks", "1"), value("protected_symlinks", "0")), nil, nil),
+			value("protected_hardlinks", "1"), value("protected_symlinks", "0"), fs.queueLimits(m)), nil, nil),
 	}
 }
 
