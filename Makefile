@@ -42,6 +42,14 @@ shell: build
 contracts: build contracts-compilers
 	build/$(shell go env GOHOSTARCH)/vmm contracts run --arch $(ARCH) $(CONTRACTS)
 
+# A root file system with Debian's essential packages, python3 and perl, and their scripts in it, compared with Linux.
+.PHONY: debian
+debian: build contracts-compilers build/$(ARCH)/debian.cpio
+	build/$(shell go env GOHOSTARCH)/vmm contracts run --arch $(ARCH) --timeout 3m --batch $(CONTRACTS) contracts/debian
+
+build/%/debian.cpio:
+	sh internal/initramfs/fetch-debian.sh $*
+
 contracts-compilers:
 	@sh contracts/install-compilers.sh
 

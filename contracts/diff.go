@@ -13,12 +13,8 @@ func Diff(ctx context.Context, w io.Writer, s *Suite, numbers map[string]int) (d
 	p := s.Programs[0]
 	run := func(m Machine, on string) (got Result, err error) {
 		b := s.Base
-		b.On, b.Trace = on, true
-		timeout := p.Timeout
-		if timeout == 0 {
-			timeout = s.Timeout
-		}
-		b.Programs = []Task{{Name: p.Name, Path: p.Binary, Timeout: timeout}}
+		b.Trace = true
+		s.enter(&b, on, p)
 		found := false
 		err = m.Run(ctx, b, func(r Result) { got, found = r, true })
 		if err == nil && !found {

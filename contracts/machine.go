@@ -30,6 +30,9 @@ type Batch struct {
 	CPUs                 int    // of a guest
 	Memory               uint64 // of a guest, bytes
 	Trace                bool   // record system calls; only sensible for one program
+	// Files are further files and folders below Folder that programs of a guest find at the same place below /contracts; on Linux they
+	// see the whole folder.
+	Files []string
 }
 
 // Task is one program of a batch.
@@ -186,6 +189,9 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 	o.Add = append(o.Add, guest.Addition{Host: b.Folder + "/.driver", Guest: guestDriver})
 	for _, p := range b.Programs {
 		o.Add = append(o.Add, guest.Addition{Host: p.Path, Guest: guestFolder + "/" + p.Name})
+	}
+	for _, f := range b.Files {
+		o.Add = append(o.Add, guest.Addition{Host: b.Folder + "/" + f, Guest: guestFolder + "/" + f})
 	}
 	outcome, err := guest.Run(ctx, o)
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -61,20 +62,28 @@ func Prepare(ctx context.Context, o Options) (*Suite, func(), error) {
 	if len(chosen) == 0 {
 		return nil, nil, fmt.Errorf("no contracts for %s among %d found", o.Arch, len(programs))
 	}
-	tools, err := NewToolchain(ctx, o.Arch, o.Libc, filepath.Join(sources, "include"), filepath.Join(own, "programs"))
-	if err != nil {
+	sourcesOf := append(slices.Clone(chosen), Program{Name: "driver", Source: filepath.Join(sources, "driver", "driver.c")})
+	tools := Toolchains{}
+	if err := tools.Build(ctx, o.Arch, o.Libc, filepath.Join(sources, "include"), filepath.Join(own, "programs"), sourcesOf, runtime.NumCPU()); err != nil {
 		return nil, nil, err
 	}
-	driver, err := tools.Compile(ctx, filepath.Join(sources, "driver", "driver.c"), nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := tools.Build(ctx, chosen, runtime.NumCPU()); err != nil {
-		return nil, nil, err
-	}
+	chosen, driver := sourcesOf[:len(chosen)], sourcesOf[len(chosen)].Binary
 	stage := filepath.Join(own, "stage", o.Arch+"-"+o.Libc)
 	if err := Stage(stage, driver, chosen); err != nil {
 		return nil, nil, err
+	}
+	roots := map[string]RootFS{}
+	for _, p := range chosen {
+		if p.Dynamic {
+			if err := tools[p.Libc].stageLibraries(ctx, stage); err != nil {
+				return nil, nil, err
+			}
+		}
+		if _, known := roots[p.Root]; !known {
+			if roots[p.Root], err = prepareRoot(build, o.Arch, p.Root); err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", p.Name, err)
+			}
+		}
 	}
 	known, err := ReadDivergences(filepath.Join(sources, "known-divergences.json"), o.Arch)
 	if err != nil {
@@ -83,12 +92,9 @@ func Prepare(ctx context.Context, o Options) (*Suite, func(), error) {
 	s := &Suite{
 		Programs: chosen, Timeout: o.Timeout, Jobs: o.Jobs, BatchSize: o.Batch, Expect: o.Expect, Known: known, Judged: o.Judged,
 		Base: Batch{
-			Folder: stage, Root: filepath.Join(own, "root-"+o.Arch), Initrd: filepath.Join(build, o.Arch, "initramfs.cpio"),
-			Kernel: filepath.Join(build, o.Arch, "ringo.elf"), CPUs: o.CPUs, Memory: o.Memory,
+			Folder: stage, Kernel: filepath.Join(build, o.Arch, "ringo.elf"), CPUs: o.CPUs, Memory: o.Memory,
 		},
-	}
-	if err := UnpackRoot(s.Base.Initrd, s.Base.Root); err != nil {
-		return nil, nil, err
+		Roots: roots,
 	}
 	worker := filepath.Join(build, o.Arch, "vmm")
 	for _, needed := range []string{s.Base.Kernel, worker} {
@@ -109,6 +115,29 @@ func Prepare(ctx context.Context, o Options) (*Suite, func(), error) {
 		s.Baselines = &Store{Folder: filepath.Join(own, "baselines"), Linux: o.Arch + " " + linux, Driver: driver}
 	}
 	return s, inside.Close, nil
+}
+
+// rootArchives are the root file systems a contract may name: the archive below build/ARCH, the memory of a guest, and how to make it.
+var rootArchives = map[string]struct {
+	archive string
+	memory  uint64
+	make    string
+}{
+	"":       {"initramfs.cpio", 0, "build"},
+	"debian": {"debian.cpio", 1 << 30, "debian"},
+}
+
+// prepareRoot finds a root file system's archive and unpacks it for Linux.
+func prepareRoot(build, arch, name string) (RootFS, error) {
+	r, ok := rootArchives[name]
+	if !ok {
+		return RootFS{}, fmt.Errorf("there is no root file system %q", name)
+	}
+	fs := RootFS{Initrd: filepath.Join(build, arch, r.archive), Folder: filepath.Join(build, "contracts", "root"+name+"-"+arch), Memory: r.memory}
+	if _, err := os.Stat(fs.Initrd); err != nil {
+		return fs, fmt.Errorf("root file system: %w (run `make %s`)", err, r.make)
+	}
+	return fs, UnpackRoot(fs.Initrd, fs.Folder)
 }
 
 // release is the running Linux's.

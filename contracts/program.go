@@ -15,15 +15,30 @@ import (
 	"time"
 )
 
-// Program is one contract: a C source of the suite, or somebody's static binary.
+// Program is one contract: a source of the suite, or somebody's static binary.
 type Program struct {
 	Name    string        // AREA/NAME; unique in a run
-	Source  string        // path of the C source, "" for a binary that was built elsewhere
-	Binary  string        // path of the static program for the architecture; set by Build for sources
+	Source  string        // path of the C or C++ source, the script or the folder of a Go program, "" for a binary that was built elsewhere
+	Binary  string        // path of what is executed, for the architecture; set by Build for sources
 	Timeout time.Duration // 0: the run's default
 	Catches string        // from the source's header: the bug it exists for
 	Arch    string        // "" or the only architecture it is for
 	Flags   []string      // more compiler flags
+	Libc    string        // "" or the C library it is built with in every run
+	Dynamic bool          // its C library is loaded when it starts
+	Root    string        // name of the root file system it needs, "" for BusyBox's
+}
+
+// goSource is the file that makes a folder one contract, a Go program.
+const goSource = "main.go"
+
+// Script says whether the source is executed as it is.
+func (p Program) Script() bool {
+	switch filepath.Ext(p.Source) {
+	case ".sh", ".py", ".pl":
+		return true
+	}
+	return false
 }
 
 // Area is the first part of the name.
@@ -35,8 +50,8 @@ func (p Program) Area() string {
 	return area
 }
 
-// skippedFolders hold no contracts of their own.
-var skippedFolders = []string{"include", "driver", "testdata"}
+// skippedFolders hold no contracts of the suite: those below debian need a root file system that takes a download, and are run by themselves.
+var skippedFolders = []string{"include", "driver", "testdata", "debian"}
 
 // Find lists the contracts at the given paths for an architecture, by name. A folder is searched
 // for C sources and static binaries; a file is either. Binaries of another architecture, and
@@ -77,11 +92,21 @@ func nameAlone(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
 	}
-	base := strings.TrimSuffix(filepath.Base(path), ".c")
+	base := withoutSuffix(filepath.Base(path))
 	if base != filepath.Base(path) {
 		return filepath.Base(filepath.Dir(path)) + "/" + base
 	}
 	return base
+}
+
+// sourceSuffixes are those of files that are contracts.
+var sourceSuffixes = []string{".c", ".cc", ".sh", ".py", ".pl"}
+
+func withoutSuffix(name string) string {
+	if ext := filepath.Ext(name); slices.Contains(sourceSuffixes, ext) {
+		return strings.TrimSuffix(name, ext)
+	}
+	return name
 }
 
 func findIn(root string) ([]Program, error) {
@@ -94,16 +119,21 @@ func findIn(root string) ([]Program, error) {
 			if path != root && (slices.Contains(skippedFolders, d.Name()) || strings.HasPrefix(d.Name(), ".")) {
 				return fs.SkipDir
 			}
-			return nil
-		}
-		if !d.Type().IsRegular() {
-			return nil
+			if _, err := os.Stat(filepath.Join(path, goSource)); err != nil || path == root {
+				return nil
+			}
+		} else if !d.Type().IsRegular() || filepath.Dir(path) == root && strings.HasSuffix(path, ".sh") {
+			return nil // scripts beside the areas are the suite's own
 		}
 		name, err := filepath.Rel(root, path)
 		if err != nil {
 			return err
 		}
-		p, err := inspect(path, filepath.ToSlash(strings.TrimSuffix(name, ".c")))
+		p, err := inspect(path, filepath.ToSlash(withoutSuffix(name)))
+		if d.IsDir() && err == nil {
+			found = append(found, p)
+			return fs.SkipDir
+		}
 		if errors.Is(err, errNoContract) {
 			return nil
 		}
@@ -113,13 +143,17 @@ func findIn(root string) ([]Program, error) {
 	return found, err
 }
 
-var errNoContract = errors.New("neither a C source nor a static ELF program")
+var errNoContract = errors.New("neither a source nor a static ELF program")
 
 // inspect looks at what a file is.
 func inspect(path, name string) (Program, error) {
-	if strings.HasSuffix(path, ".c") {
+	if slices.Contains(sourceSuffixes, filepath.Ext(path)) {
 		p := Program{Name: name, Source: path}
-		return p, p.readHeader()
+		return p, p.readHeader(path)
+	}
+	if _, err := os.Stat(filepath.Join(path, goSource)); err == nil {
+		p := Program{Name: name, Source: path}
+		return p, p.readHeader(filepath.Join(path, goSource))
 	}
 	f, err := elf.Open(path)
 	if err != nil {
@@ -136,36 +170,51 @@ func inspect(path, name string) (Program, error) {
 	return Program{Name: name, Binary: path, Arch: arch}, nil
 }
 
-// Lines of a source's header comment that the runner reads.
-var headerLine = regexp.MustCompile(`^ \* (Catches|Timeout|Arch|Flags): *(.*)$`)
+// Lines of a source's header comment that the runner reads: in C and Go a block comment, in scripts the lines with # at the top.
+var headerLine = regexp.MustCompile(`^(?: \*|#) (Catches|Timeout|Arch|Flags|Libc|Link|Root): *(.*)$`)
 
-// readHeader reads the comment at the top of a source.
-func (p *Program) readHeader() error {
-	source, err := os.ReadFile(p.Source)
+// readHeader reads the comment at the top of a source file.
+func (p *Program) readHeader(file string) error {
+	source, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
+	wrong := func(key, value string) error { return fmt.Errorf("%s: header: %s: %q", file, key, value) }
 	lines := bufio.NewScanner(bytes.NewReader(source))
 	last := ""
-	for lines.Scan() && !strings.HasPrefix(lines.Text(), " */") {
-		m := headerLine.FindStringSubmatch(lines.Text())
+	for lines.Scan() {
+		line := lines.Text()
+		if p.Script() && !strings.HasPrefix(line, "#") || strings.HasPrefix(line, " */") {
+			break
+		}
+		m := headerLine.FindStringSubmatch(line)
 		if m == nil {
 			if last == "Catches" {
-				p.Catches += " " + strings.TrimLeft(lines.Text(), " *")
+				p.Catches += " " + strings.TrimLeft(line, " *#")
 			}
 			continue
 		}
 		last = m[1]
-		switch m[1] {
+		switch value := m[2]; last {
 		case "Catches":
-			p.Catches = m[2]
+			p.Catches = value
 		case "Arch":
-			p.Arch = m[2]
+			p.Arch = value
 		case "Flags":
-			p.Flags = strings.Fields(m[2])
+			p.Flags = strings.Fields(value)
+		case "Root":
+			p.Root = value
+		case "Libc":
+			if p.Libc = value; value != "glibc" && value != "musl" {
+				return wrong(last, value)
+			}
+		case "Link":
+			if p.Dynamic = value == "dynamic"; !p.Dynamic && value != "static" {
+				return wrong(last, value)
+			}
 		case "Timeout":
-			if p.Timeout, err = time.ParseDuration(m[2]); err != nil {
-				return fmt.Errorf("%s: header: %w", p.Source, err)
+			if p.Timeout, err = time.ParseDuration(value); err != nil {
+				return wrong(last, value)
 			}
 		}
 	}

@@ -23,20 +23,29 @@ func TestEveryContractSaysWhatItCatches(t *testing.T) {
 	if len(found) < 60 {
 		t.Errorf("%d contracts, want at least 60", len(found))
 	}
-	checks := regexp.MustCompile(`(require|fails|must|observe|contract_fail)\(`)
+	if scripts, err := Find("amd64", []string{"debian"}); err == nil {
+		found = append(found, scripts...)
+	} else if !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	checks := regexp.MustCompile(`(require|fails|must|observe|contract_fail|print)\(|CHECK|^t |\bt `)
 	for _, p := range found {
-		source, err := os.ReadFile(p.Source)
+		file := p.Source
+		if st, err := os.Stat(file); err == nil && st.IsDir() {
+			file = filepath.Join(file, goSource)
+		}
+		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		text := string(source)
-		if !strings.HasPrefix(text, "/*\n * "+p.Name+": ") {
+		if begin := regexp.MustCompile(`^(/\*\n \*|#!.*\n#) ` + regexp.QuoteMeta(p.Name) + ": "); !begin.MatchString(text) {
 			t.Errorf("%s: does not begin with its name", p.Source)
 		}
 		if len(p.Catches) < 30 {
 			t.Errorf("%s: Catches: %q", p.Source, p.Catches)
 		}
-		if !strings.Contains(text, "contract_end()") {
+		if !strings.Contains(text, "contract_end()") && !strings.Contains(text, passLine) {
 			t.Errorf("%s: never ends with contract_end()", p.Source)
 		}
 		if n := len(checks.FindAllString(text, -1)); n < 2 {
@@ -63,6 +72,10 @@ func TestFindTakesSourcesAndStaticBinaries(t *testing.T) {
 	write("bin/dynamic", elfFile(elf.EM_X86_64, elf.PT_INTERP))
 	write("bin/arm", elfFile(elf.EM_AARCH64, elf.PT_LOAD))
 	write("bin/README", []byte("no program"))
+	write("area/script.py", []byte("#!/usr/bin/python3\n# area/script: x\n#\n# Catches: a bug\n# that hides.\n# Root: debian\nprint(1)\n# Arch: arm64\n"))
+	write("area/goprogram/main.go", []byte("/*\n * area/goprogram: x\n *\n * Libc: musl\n * Link: dynamic\n */\npackage main\n"))
+	write("area/goprogram/more.go", []byte("package main\n"))
+	write("tool.sh", []byte("#!/bin/sh\n"))
 	write("include/helper.c", []byte(header))
 	write("driver/driver.c", []byte(header))
 	found, err := Find("amd64", []string{root})
@@ -73,10 +86,13 @@ func TestFindTakesSourcesAndStaticBinaries(t *testing.T) {
 	for _, p := range found {
 		names = append(names, p.Name)
 	}
-	if got := strings.Join(names, " "); got != "area/source bin/static" {
+	if got := strings.Join(names, " "); got != "area/goprogram area/script area/source bin/static" {
 		t.Errorf("found %s", got)
 	}
-	p := found[0]
+	if g, s := found[0], found[1]; g.Libc != "musl" || !g.Dynamic || g.Script() || s.Root != "debian" || s.Arch != "" || !s.Script() || s.Catches != "a bug that hides." {
+		t.Errorf("headers: %+v, %+v", g, s)
+	}
+	p := found[2]
 	if p.Timeout != 3*time.Second || strings.Join(p.Flags, " ") != "-lm -DX" || p.Catches != "one thing, and another. " && p.Catches != "one thing, and another." {
 		t.Errorf("header: %+v", p)
 	}
@@ -86,6 +102,12 @@ func TestFindTakesSourcesAndStaticBinaries(t *testing.T) {
 	for name, want := range map[string]string{"bin/dynamic": "dynamic loader", "bin/README": "neither", "nothing": "no such file"} {
 		if _, err := Find("amd64", []string{filepath.Join(root, name)}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+	for _, header := range []string{"Link: half", "Libc: other", "Timeout: soon"} {
+		write("wrong/x.c", []byte("/*\n * x\n * "+header+"\n */\n"))
+		if _, err := Find("amd64", []string{filepath.Join(root, "wrong")}); err == nil || !strings.Contains(err.Error(), header[:5]) {
+			t.Errorf("%s: %v", header, err)
 		}
 	}
 	one := filepath.Join(root, "bin/static")
@@ -147,7 +169,8 @@ func TestToolchainKeepsWhatItMade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := tools.Compile(ctx, source, nil)
+	program := Program{Name: "good", Source: source}
+	first, err := tools.Compile(ctx, program)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,16 +178,16 @@ func TestToolchainKeepsWhatItMade(t *testing.T) {
 	if err != nil || st.Mode()&0o111 == 0 {
 		t.Fatalf("%v, %v", st, err)
 	}
-	again, err := tools.Compile(ctx, source, nil)
+	again, err := tools.Compile(ctx, program)
 	if st2, _ := os.Stat(again); err != nil || again != first || !os.SameFile(st, st2) || !st.ModTime().Equal(st2.ModTime()) {
 		t.Errorf("compiled again: %v", err)
 	}
-	if other, err := tools.Compile(ctx, source, []string{"-DX"}); err != nil || other == first {
+	if other, err := tools.Compile(ctx, Program{Source: source, Flags: []string{"-DX"}}); err != nil || other == first {
 		t.Errorf("other flags, same program: %v", err)
 	}
-	programs := []Program{{Name: "good", Source: source}, {Name: "bad", Source: filepath.Join(folder, "bad.c")}}
+	programs := []Program{program, {Name: "bad", Source: filepath.Join(folder, "bad.c")}}
 	os.WriteFile(programs[1].Source, []byte("int main(void) { return x; }\n"), 0o600)
-	if err := tools.Build(ctx, programs, 2); err == nil || !strings.Contains(err.Error(), "bad.c") || programs[0].Binary != first {
+	if err := (Toolchains{}).Build(ctx, "amd64", "glibc", "include", filepath.Join(folder, "cache"), programs, 2); err == nil || !strings.Contains(err.Error(), "bad.c") || programs[0].Binary != first {
 		t.Errorf("%v; good is %s", err, programs[0].Binary)
 	}
 	if _, err := NewToolchain(ctx, "amd64", "other", "include", folder); err == nil {

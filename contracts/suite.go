@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,9 +16,11 @@ import (
 // Suite runs contracts and judges them.
 type Suite struct {
 	Programs []Program // built and staged
-	// Linux gives the baseline, Ringo is judged by it. Their batches have the files of Base.
+	// Linux gives the baseline, Ringo is judged by it. Their batches have the files of Base, and the root file system that
+	// the program names.
 	Linux, Ringo Machine
 	Base         Batch
+	Roots        map[string]RootFS
 	Judged       string        // OnRingo, or OnLinux to compare Linux with itself
 	Timeout      time.Duration // of programs that name none
 	Jobs         int           // machines at a time
@@ -111,16 +114,41 @@ func (s *Suite) baselines(ctx context.Context) ([]Result, error) {
 	return all, nil
 }
 
+// RootFS is a root file system: a folder for Linux, an archive for guests, and the memory that a guest with it needs at least.
+type RootFS struct {
+	Folder, Initrd string
+	Memory         uint64 // bytes
+}
+
+// enter adds a program to a batch of programs with the same root file system.
+func (s *Suite) enter(b *Batch, on string, p Program) {
+	b.On = on
+	if r, ok := s.Roots[p.Root]; ok {
+		b.Root, b.Initrd, b.Memory = r.Folder, r.Initrd, max(b.Memory, r.Memory)
+	}
+	timeout := p.Timeout
+	if timeout == 0 {
+		timeout = s.Timeout
+	}
+	b.Programs = append(b.Programs, Task{Name: p.Name, Path: p.Binary, Timeout: timeout})
+	if lib := libraryFolder(p.Libc); p.Dynamic && !slices.Contains(b.Files, lib) {
+		b.Files = append(slices.Clone(b.Files), lib)
+	}
+}
+
 // each runs programs in batches on a machine. What a dead machine left over goes to a new one.
 func (s *Suite) each(ctx context.Context, m Machine, on string, programs []Program, size int, began func(string), done func(int, Result)) error {
 	type work []int // indices
 	var queue []work
-	for i := 0; i < len(programs); i += size {
-		var w work
-		for k := i; k < min(i+size, len(programs)); k++ {
-			w = append(w, k)
+	last := map[string]int{} // where in the queue a root file system's latest batch is
+	for i, p := range programs {
+		k, begun := last[p.Root]
+		if !begun || len(queue[k]) == size {
+			k = len(queue)
+			last[p.Root] = k
+			queue = append(queue, nil)
 		}
-		queue = append(queue, w)
+		queue[k] = append(queue[k], i)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -135,16 +163,10 @@ func (s *Suite) each(ctx context.Context, m Machine, on string, programs []Progr
 	}
 	one := func(w work) (work, error) {
 		b := s.Base
-		b.On = on
 		index := map[string]int{}
 		for _, i := range w {
-			p := programs[i]
-			timeout := p.Timeout
-			if timeout == 0 {
-				timeout = s.Timeout
-			}
-			b.Programs = append(b.Programs, Task{Name: p.Name, Path: p.Binary, Timeout: timeout})
-			index[p.Name] = i
+			s.enter(&b, on, programs[i])
+			index[programs[i].Name] = i
 		}
 		begin(w[0])
 		left := w
