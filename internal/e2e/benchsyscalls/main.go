@@ -119,7 +119,7 @@ func build(ctx context.Context, arch string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return chain.Compile(ctx, filepath.Join(root, "internal/e2e/benchsyscalls/program/bench.c"), nil)
+	return chain.Compile(ctx, contracts.Program{Source: filepath.Join(root, "internal/e2e/benchsyscalls/program/bench.c")})
 }
 
 func measure(ctx context.Context, side string, argv []string) (map[string]float64, error) {
