@@ -29,10 +29,11 @@ func initialVector(b []byte) {
 	binary.LittleEndian.PutUint32(b[24:], 0x1f80)
 }
 
-func currentCPU() int                { return ring0.Index() }
-func tableBarrier()                  { ring0.TableBarrier() }
-func read32(va uint64) uint32        { return ring0.MMIORead32(va) }
-func write32(va uint64, v uint32)    { ring0.MMIOWrite32(va, v) }
-func hardwareCaps() (uint64, uint64) { return ring0.HWCap(), hwcap2FSGSBase }
+func currentCPU() int                                         { return ring0.Index() }
+func tableBarrier()                                           { ring0.TableBarrier() }
+func read32(va uint64) uint32                                 { return ring0.MMIORead32(va) }
+func write32(va uint64, v uint32)                             { ring0.MMIOWrite32(va, v) }
+func clockFactors() (base, mult, wall uint64, cpuNumber bool) { return ring0.ClockFactors() }
+func hardwareCaps() (uint64, uint64)                          { return ring0.HWCap(), hwcap2FSGSBase }
 
 const hwcap2FSGSBase = 1 << 1 // HWCAP2_FSGSBASE: user mode may use RDFSBASE and the like

@@ -25,8 +25,9 @@ func abiRegs(r *ring0.Regs) *task.Regs { return (*task.Regs)(unsafe.Pointer(r)) 
 // initialVector puts the vector state of a new program in b, which is zero.
 func initialVector([]byte) {}
 
-func currentCPU() int                { return ring0.Index() }
-func tableBarrier()                  { ring0.TableBarrier() }
-func read32(va uint64) uint32        { return ring0.MMIORead32(va) }
-func write32(va uint64, v uint32)    { ring0.MMIOWrite32(va, v) }
-func hardwareCaps() (uint64, uint64) { return ring0.HWCap(), 0 }
+func currentCPU() int                                         { return ring0.Index() }
+func tableBarrier()                                           { ring0.TableBarrier() }
+func read32(va uint64) uint32                                 { return ring0.MMIORead32(va) }
+func write32(va uint64, v uint32)                             { ring0.MMIOWrite32(va, v) }
+func clockFactors() (base, mult, wall uint64, cpuNumber bool) { return ring0.ClockFactors() }
+func hardwareCaps() (uint64, uint64)                          { return ring0.HWCap(), 0 }

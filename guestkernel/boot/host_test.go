@@ -21,6 +21,7 @@ import (
 	"ringo/guestkernel/mm"
 	"ringo/guestkernel/syscalls"
 	"ringo/guestkernel/task"
+	"ringo/guestkernel/vdso"
 	"ringo/guestkernel/vfs"
 	"ringo/internal/command"
 )
@@ -82,6 +83,10 @@ func newGuest(t *testing.T, files map[string][]byte) *guest {
 		c.Trace = func(tk *task.Task, nr uint64, args [6]uint64, ret uint64, err error) {
 			t.Logf("[%d] %s(%#x, %#x, %#x, %#x) = %#x %v", tk.TID(), g.table.Name(nr), args[0], args[1], args[2], args[3], ret, err)
 		}
+	}
+	// Without a clock: its functions make system calls.
+	if c.Auxv.VDSO, err = vdso.New(m, vdso.Clock{}); err != nil {
+		t.Fatal(err)
 	}
 	g.k = task.New(c)
 	return g

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +21,7 @@ import (
 	"ringo/guestkernel/syscalls"
 	"ringo/guestkernel/task"
 	"ringo/guestkernel/tty"
+	"ringo/guestkernel/vdso"
 	"ringo/guestkernel/vfs"
 	"ringo/internal/bootinfo"
 	"ringo/internal/command"
@@ -121,6 +124,9 @@ func (s *system) run() error {
 		Machine: hardware{frames{nucleus.OwnerUser}}, Memory: memory, Syscalls: s.table, Random: rand.Uint64,
 		Auxv: loader.Hardware{HWCAP: hwcap, HWCAP2: hwcap2}, Trace: s.tracer(), SessionEnded: s.sessions.LeaderExited, MaxTasks: int(ram / taskShare),
 	})
+	if s.tasks.Auxv.VDSO, err = vdso.New(frames{nucleus.OwnerNucleus}, vdsoClock(s.tasks.Started())); err != nil {
+		return err
+	}
 	err = MountSystem(s.ns, s.root, System{
 		Tasks: s.tasks, Terminals: s.sessions, CPUs: int(nucleus.BootInfo().CPUs), CommandLine: nucleus.CommandLine(),
 		Memory: func() (total, free, cached uint64) {
@@ -132,6 +138,23 @@ func (s *system) run() error {
 		return err
 	}
 	return s.serve(commands)
+}
+
+// vdsoClock is the clock of user mode, whose zero of CLOCK_MONOTONIC is `started`.
+func vdsoClock(started time.Time) vdso.Clock {
+	c := vdso.Clock{}
+	c.Base, c.Mult, c.Wall, c.CPUNumber = clockFactors()
+	// The two clocks cannot be read at once. The narrowest bracket of several counts, and of it the late end: so user mode is never ahead of
+	// the system call, and behind it by less than a call takes.
+	narrowest := int64(math.MaxInt64)
+	for range 16 {
+		before := nucleus.Nanotime()
+		age := int64(time.Since(started))
+		if after := nucleus.Nanotime(); after-before < narrowest {
+			narrowest, c.Start = after-before, uint64(after-age)
+		}
+	}
+	return c
 }
 
 // tracer prints every system call to the log when the command line has "strace".

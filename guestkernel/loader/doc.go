@@ -36,8 +36,14 @@ type Hardware struct {
 	HWCAP       uint64
 	HWCAP2      uint64
 	MinSigStack uint64 // AT_MINSIGSTKSZ
-	// Sigreturn is code to be mapped for signal actions without a restorer; nil if there is no such thing.
-	Sigreturn []byte
+	// VDSO is what every program gets mapped for AT_SYSINFO_EHDR; nil: nothing.
+	VDSO VDSO
+}
+
+// VDSO maps the user's vDSO into a new address space. It answers the address of its ELF header, and where signal handlers without a restorer return
+// to, 0 if there is no such place.
+type VDSO interface {
+	Map(*mm.Space) (header, sigreturn uint64, err error)
 }
 
 // Program is what to execute.
@@ -142,13 +148,14 @@ func Load(space *mm.Space, p Program, open Opener, hw Hardware, random mm.Random
 	img := exe.image(bias)
 	img.Path = path
 	img.Executable = file.Executing()
-	if len(hw.Sigreturn) > 0 {
-		if img.Sigreturn, err = mapCode(space, hw.Sigreturn); err != nil {
+	header := uint64(0)
+	if hw.VDSO != nil {
+		if header, img.Sigreturn, err = hw.VDSO.Map(space); err != nil {
 			return Loaded{}, err
 		}
 	}
 	sp, err := buildStack(space, p, &img, auxInput{
-		phdr: exe.phdrAddr(bias), phnum: uint64(len(exe.phdrs)), entry: exe.entry + bias, base: base,
+		phdr: exe.phdrAddr(bias), phnum: uint64(len(exe.phdrs)), entry: exe.entry + bias, base: base, vdso: header,
 	}, hw, random, exe.execStack)
 	if err != nil {
 		return Loaded{}, err
@@ -174,16 +181,4 @@ func checkArguments(p Program, stackLimit uint64) error {
 		return unix.E2BIG
 	}
 	return nil
-}
-
-// mapCode puts a few instructions on a page of their own.
-func mapCode(space *mm.Space, code []byte) (uint64, error) {
-	addr, err := space.Map(mm.Request{Len: mm.PageSize, Prot: mm.Read | mm.Write, Name: "[vdso]"})
-	if err != nil {
-		return 0, err
-	}
-	if _, err := space.CopyOut(addr, code); err != nil {
-		return 0, unix.ENOMEM
-	}
-	return addr, space.Protect(addr, mm.PageSize, mm.Read|mm.Exec)
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // auxInput is what the auxiliary vector tells about the program.
-type auxInput struct{ phdr, phnum, entry, base uint64 }
+type auxInput struct{ phdr, phnum, entry, base, vdso uint64 }
 
 // Keys of the auxiliary vector (getauxval(3)).
 const (
@@ -32,6 +32,7 @@ const (
 	atRandom      = 25
 	atHWCAP2      = 26
 	atExecfn      = 31
+	atSysinfoEhdr = 33
 	atMinSigStack = 51
 
 	clockTicks = 100 // USER_HZ
@@ -80,6 +81,9 @@ func buildStack(space *mm.Space, p Program, img *mm.Image, in auxInput, hw Hardw
 		atPhdr, in.phdr, atPhent, phdrSize, atPhnum, in.phnum, atBase, in.base, atFlags, 0, atEntry, in.entry,
 		atUID, uint64(p.UID), atEUID, uint64(p.EUID), atGID, uint64(p.GID), atEGID, uint64(p.EGID), atSecure, secure,
 		atRandom, base, atHWCAP2, hw.HWCAP2, atExecfn, base + execfn, atPlatform, base + platform,
+	}
+	if in.vdso != 0 {
+		aux = append(aux, atSysinfoEhdr, in.vdso)
 	}
 	if hw.MinSigStack != 0 {
 		aux = append(aux, atMinSigStack, hw.MinSigStack)

@@ -211,6 +211,9 @@ func (q *IRQ) Wait() (count uint64, err error) {
 // Close masks the line and ends Wait.
 func (q *IRQ) Close() error { return q.f.Close() }
 
+// Nanotime is the kernel's clock: ns since its first instruction. Any goroutine.
+func Nanotime() int64 { return nanotime() }
+
 // Missing calls f for every system call number that the runtime or a library made and that the
 // nucleus answered with ENOSYS.
 func Missing(f func(nr int, count uint32)) {

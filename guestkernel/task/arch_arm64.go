@@ -14,7 +14,6 @@ var (
 	signalFrame     = abi.SignalFrame
 	readSignalFrame = abi.ReadSignalFrame
 	signalFrameSize = abi.FrameSize
-	sigreturnCode   = abi.SigreturnCode
 	// SyscallNumbers are the architecture's system calls by name.
 	SyscallNumbers = abi.SyscallNumbers
 	// CloneArguments sorts the arguments of clone(2).

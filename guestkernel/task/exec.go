@@ -50,7 +50,7 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 		return f, err
 	}
 	hw := k.Auxv
-	hw.Machine, hw.Platform, hw.Sigreturn = elfMachine, platform, sigreturnCode
+	hw.Machine, hw.Platform = elfMachine, platform
 	hw.MinSigStack = signalFrameSize(len(t.ctx.VectorState()))
 	loaded, err := loader.Load(space, prog, open, hw, k.Random, stack)
 	if err == nil && t.space != nil {

@@ -22,10 +22,6 @@ const (
 	SemidCount   = 80
 )
 
-// SigreturnCode is what a handler returns to when its action has no SA_RESTORER. Here there is no
-// such thing: Linux requires the restorer.
-var SigreturnCode []byte
-
 // Regs are a user thread's general registers, in the order of struct user_regs_struct.
 type Regs struct {
 	R15, R14, R13, R12, BP, BX uint64

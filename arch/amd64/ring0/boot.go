@@ -36,6 +36,7 @@ const (
 	msrLSTAR  = 0xc000_0082
 	msrCSTAR  = 0xc000_0083
 	msrFMASK  = 0xc000_0084
+	msrTSCAux = 0xc000_0103
 	eferSCE   = 1 << 0
 	flagCF    = 1 << 0
 	flagTF    = 1 << 8
@@ -189,7 +190,7 @@ func InitMachine(info *bootinfo.Info) {
 }
 
 // Features that enableFeatures found, for reports and for the trap code.
-var hasSMAP bool
+var hasSMAP, hasRDTSCP bool
 
 // enableFeatures sets this CPU's control registers and MSRs.
 func enableFeatures() {
@@ -214,6 +215,10 @@ func enableFeatures() {
 	wrmsr(msrCSTAR, syscallPC)
 	wrmsr(msrFMASK, flagsSyscall)
 	wrmsr(msrEFER, rdmsr(msrEFER)|eferSCE)
+	if _, _, _, d := cpuid(0x8000_0001, 0); d&(1<<27) != 0 {
+		wrmsr(msrTSCAux, currentIndex()) // for the vDSO's getcpu
+		hasRDTSCP = true
+	}
 }
 
 func runtimeEntry() uint64 {

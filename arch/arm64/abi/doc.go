@@ -22,10 +22,6 @@ const (
 	SemidCount   = 64
 )
 
-// SigreturnCode is what a handler returns to when its action has no SA_RESTORER: MOV X8, #139
-// (rt_sigreturn); SVC #0. Unwinders know a signal frame by exactly these two instructions.
-var SigreturnCode = []byte{0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4}
-
 // Regs are a user thread's general registers, in the order of struct user_pt_regs.
 type Regs struct {
 	X      [31]uint64

@@ -55,7 +55,7 @@ type Delivery struct {
 	Info     [128]byte // siginfo_t
 	Handler  uint64
 	Flags    uint64 // SA_*
-	Restorer uint64 // with SA_RESTORER the action's, else the address of SigreturnCode
+	Restorer uint64 // with SA_RESTORER the action's, else the vDSO's return code
 	Mask     uint64 // the mask that sigreturn restores
 	Top      uint64 // where the frame may begin: the user's SP or the top of the alternate stack
 	OnAlt    bool   // Top is the top of the alternate stack

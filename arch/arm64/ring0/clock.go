@@ -59,6 +59,12 @@ func CounterAt(ns int64) uint64 {
 	return clock.base + q
 }
 
+// ClockFactors are what the vDSO needs to do as Nanotime does: ns = (counter - base) * mult >> 32, and wall is the ns from 1970 to base. cpuNumber says
+// that user mode can read the number of its CPU. After the boot; any context.
+func ClockFactors() (base, mult, wall uint64, cpuNumber bool) {
+	return clock.base, clock.mult, clock.wall, false
+}
+
 // ClockFunc is the address for runtime.vdsoClockgettimeSym.
 func ClockFunc() uintptr {
 	_, pc := addresses()
