@@ -37,6 +37,15 @@ type File interface {
 	Release(d *Description)
 }
 
+// Conversation is a file whose transfers wait by rules of its own, like a socket with its timeouts. [Description.Read] and
+// [Description.Write] leave waiting, and SIGPIPE, to it.
+type Conversation interface {
+	File
+	// Receive and Send are read(2) and write(2): they may block in c.Sleep.
+	Receive(c Caller, d *Description, dst Buffer) (int, error)
+	Send(c Caller, d *Description, src Buffer) (int, error)
+}
+
 // Dirent is a directory entry as ReadDir emits it.
 type Dirent struct {
 	Name string
@@ -194,6 +203,9 @@ func (d *Description) Unref() {
 	release(d.inode)
 	d.path.Mount.drop()
 }
+
+// Refs is the number of references: descriptors, mappings, messages, and calls under way.
+func (d *Description) Refs() int64 { return d.refs.Load() }
 
 // OnClose has hook called when the description is about to close: how epoll forgets files. A nil hook takes the one of key back.
 func (d *Description) OnClose(key any, hook func()) {

@@ -22,6 +22,9 @@ func (d *Description) read(c Caller, dst Buffer) (int, error) {
 		return 0, unix.EBADF
 	}
 	dst = Slice(dst, 0, maxTransfer)
+	if s, ok := d.file.(Conversation); ok {
+		return s.Receive(c, d, dst)
+	}
 	n, err := d.readOnce(c, dst)
 	if err == wait.ErrWouldBlock {
 		return d.block(c, wait.Readable, 0, func() (int, error) { return d.readOnce(c, dst) })
@@ -54,6 +57,9 @@ func (d *Description) write(c Caller, src Buffer) (int, error) {
 		return 0, unix.EBADF
 	}
 	src = Slice(src, 0, maxTransfer)
+	if s, ok := d.file.(Conversation); ok {
+		return s.Send(c, d, src)
+	}
 	done, err := d.writeOnce(c, src)
 	if err == wait.ErrWouldBlock || err == nil && done > 0 && done < src.Len() && d.file.Stream() {
 		done, err = d.block(c, wait.Writable, done, func() (int, error) {
