@@ -181,12 +181,12 @@ func (f *FatalExit) complete(m *Machine) {
 // codeBytes is how much code a report holds.
 const codeBytes = 64
 
-// CPUStates reads all vCPUs. Only after Run has returned.
+// CPUStates reads all vCPUs. Only when they stand still: after Run has returned, or paused; the exits only after Run.
 func (m *Machine) CPUStates() []CPUState {
 	states := make([]CPUState, 0, len(m.cpus))
 	for _, c := range m.cpus {
 		s := CPUState{ID: c.v.ID, Exits: c.history.records(), Total: c.history.total}
-		if s.Registers, s.Err = c.v.Registers(); s.Err == nil {
+		if s.Registers, s.Err = m.Registers(c.v.ID); s.Err == nil {
 			s.Code = m.mem.ReadVirtual(s.Registers, s.Registers.PC(), codeBytes)
 		}
 		states = append(states, s)

@@ -68,6 +68,7 @@ type Machine struct {
 	notify    []*EventFD
 	notifiers sync.WaitGroup
 
+	pausing  pausing
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by the first stop
 	stop     Stop
@@ -84,6 +85,7 @@ func New(cfg Config) (_ *Machine, err error) {
 		cfg.UnclaimedLimit = DefaultUnclaimedLimit
 	}
 	m := &Machine{cfg: cfg, mmio: bus{kind: "MMIO"}, pio: bus{kind: "I/O port"}, stopped: make(chan struct{})}
+	m.pausing.changed = sync.NewCond(&m.pausing.mu)
 	defer func() {
 		if err != nil {
 			m.Close()
@@ -112,7 +114,7 @@ func New(cfg Config) (_ *Machine, err error) {
 		if err != nil {
 			return nil, err
 		}
-		m.cpus = append(m.cpus, &cpu{m: m, v: v})
+		m.cpus = append(m.cpus, &cpu{m: m, v: v, still: true})
 	}
 	if err := m.vm.StartInterrupts(); err != nil {
 		return nil, err
@@ -154,6 +156,13 @@ func RAMRanges(size uint64) []Range {
 
 // Close stops the devices and releases the machine. Run must have returned.
 func (m *Machine) Close() error {
+	m.pausing.mu.Lock()
+	m.pausing.closed = true
+	m.pausing.changed.Broadcast()
+	m.pausing.mu.Unlock()
+	for _, c := range m.cpus {
+		c.access.Lock() // who is reading its registers
+	}
 	var errs []error
 	for _, e := range m.notify {
 		errs = append(errs, e.Close())

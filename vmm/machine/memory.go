@@ -260,6 +260,17 @@ func (m *Memory) Slice(gpa, size uint64, write bool, src Source) ([]byte, error)
 	return b, nil
 }
 
+// Poke writes without telling the observer: for what the debugger's user changes. All of the range
+// is RAM, or nothing is written.
+func (m *Memory) Poke(gpa uint64, p []byte) error {
+	b, err := m.writable(gpa, uint64(len(p)))
+	if err != nil {
+		return err
+	}
+	copy(b, p)
+	return nil
+}
+
 // Peek reads without telling the observer: for the debugger's own looks. It copies what is
 // RAM at the start of the range and returns how much that was.
 func (m *Memory) Peek(gpa uint64, p []byte) int {

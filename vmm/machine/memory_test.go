@@ -136,6 +136,13 @@ func TestObserverSeesEveryAccessBeforeItHappens(t *testing.T) {
 	if !bytes.Equal(old[:4], []byte{0, 0, 1, 2}) {
 		t.Errorf("old bytes % x, want those before each write", old[:4])
 	}
+	check(m.Poke(0x300, []byte{9}))
+	if b := make([]byte, 1); m.Peek(0x300, b) != 1 || b[0] != 9 || len(seen) != len(want) {
+		t.Error("Poke did not write, or told the observer")
+	}
+	if err := m.Poke(0x3fff, []byte{9, 9}); !errors.Is(err, ErrNotRAM) {
+		t.Errorf("Poke across the end: %v", err)
+	}
 	if m.Observe(nil) == nil {
 		t.Error("Observe did not return the observer before")
 	}

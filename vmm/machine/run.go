@@ -42,15 +42,28 @@ type cpu struct {
 	v       *archVCPU
 	history history
 	retried bool // see mayWrite
+	pending bool // the effects of the last exit are not final until the next KVM_RUN
+
+	access sync.Mutex // who reads or writes registers of a vCPU that stands still
+
+	// Guarded by Machine.pausing.mu.
+	still   bool     // the thread stands still, has not begun or has ended
+	ended   bool     // it will not run again
+	request *request // for standStill
+	serving bool     // written by the thread only: in request.do
 }
 
 // Run starts all vCPUs at e and returns when the machine has stopped: by the guest, by a
 // vCPU that cannot go on, or by ctx. No vCPU thread is left then. It can be called once.
 func (m *Machine) Run(ctx context.Context, e Entry) (Stop, error) {
-	if m.running {
+	m.pausing.mu.Lock()
+	again := m.running
+	m.running = true
+	m.pausing.mu.Unlock()
+	if again {
 		return Stop{}, errors.New("machine was run before")
 	}
-	m.running, m.image, m.early = true, e.Image, e.Early
+	m.image, m.early = e.Image, e.Early
 	for _, c := range m.cpus {
 		if err := c.v.SetEntry(e.PC, e.Root, e.Arg, uint64(c.v.ID), e.Early); err != nil {
 			return Stop{}, err
@@ -78,6 +91,10 @@ func (m *Machine) halt(s Stop) {
 	m.stopOnce.Do(func() {
 		m.stop = s
 		close(m.stopped)
+		m.pausing.mu.Lock()
+		m.pausing.stopped = true
+		m.pausing.changed.Broadcast()
+		m.pausing.mu.Unlock()
 		for _, c := range m.cpus {
 			c.v.Kick()
 		}
@@ -109,8 +126,19 @@ func (c *cpu) loop() {
 			c.fatal(x, fmt.Errorf("panic in the monitor: %v\n%s", r, debug.Stack()))
 		}
 	}()
+	defer c.end()
+	if !c.begin() {
+		return
+	}
 	for !c.m.isStopped() {
-		err := c.v.Run(x)
+		if c.m.pausing.active.Load() {
+			if !c.pending {
+				c.begin()
+				continue
+			}
+			c.v.Kick() // the next run only completes the exit
+		}
+		err := c.enter(x)
 		switch {
 		case errors.Is(err, kvm.ErrInterrupted), errors.Is(err, kvm.ErrKicked):
 			continue
@@ -126,6 +154,13 @@ func (c *cpu) loop() {
 			return
 		}
 	}
+}
+
+// enter is one KVM_RUN.
+func (c *cpu) enter(x *kvm.Exit) error {
+	err := c.v.Run(x)
+	c.pending = err == nil && (x.Reason == kvm.ReasonMMIO || x.Reason == kvm.ReasonIO)
+	return err
 }
 
 // mayWrite answers true once if the guest's store may have failed because it went to RAM that

@@ -34,8 +34,31 @@ func (v *VCPU) Registers() (*Registers, error) {
 	return r, nil
 }
 
+// SetRegisters changes the general and system registers of a vCPU that is not running to r. Only what differs is
+// written: KVM drops a pending exception whenever the general registers are set.
+func (v *VCPU) SetRegisters(r *Registers) error {
+	now, err := v.Registers()
+	if err != nil {
+		return err
+	}
+	if now.General != r.General {
+		if _, err := kvm.Ioctl(v.FD(), kvm.W[gokvm.Regs](nrSetRegs), &r.General); err != nil {
+			return fmt.Errorf("vCPU %d: KVM_SET_REGS: %w", v.ID, err)
+		}
+	}
+	if now.System != r.System {
+		if _, err := kvm.Ioctl(v.FD(), kvm.W[gokvm.Sregs](nrSetSregs), &r.System); err != nil {
+			return fmt.Errorf("vCPU %d: KVM_SET_SREGS: %w", v.ID, err)
+		}
+	}
+	return nil
+}
+
 // PC is the instruction pointer.
 func (r *Registers) PC() uint64 { return r.General.RIP }
+
+// SetPC changes the instruction pointer in r.
+func (r *Registers) SetPC(pc uint64) { r.General.RIP = pc }
 
 // SP is the stack pointer.
 func (r *Registers) SP() uint64 { return r.General.RSP }

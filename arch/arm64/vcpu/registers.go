@@ -17,37 +17,62 @@ type Registers struct {
 	TPIDR, TPIDREL0, MPIDR                      uint64
 }
 
+// fields are the registers with their ids of KVM_GET_ONE_REG.
+func (r *Registers) fields() []field {
+	out := make([]field, 0, len(r.X)+18)
+	for i := range r.X {
+		out = append(out, field{regCore | coreX + uint64(2*i), &r.X[i]})
+	}
+	return append(out,
+		field{regCore | coreSP, &r.SPEL0}, field{regCore | coreSPEL1, &r.SPEL1}, field{regCore | corePC, &r.ProgramCounter},
+		field{regCore | corePSTATE, &r.PSTATE}, field{regCore | coreELR, &r.ELR}, field{regCore | coreSPSR, &r.SPSR},
+		field{regESR, &r.ESR}, field{regFAR, &r.FAR}, field{regSCTLR, &r.SCTLR}, field{regTCR, &r.TCR}, field{regTTBR0, &r.TTBR0},
+		field{regTTBR1, &r.TTBR1}, field{regMAIR, &r.MAIR}, field{regVBAR, &r.VBAR}, field{regCPACR, &r.CPACR},
+		field{regTPIDR, &r.TPIDR}, field{regTPEL0, &r.TPIDREL0}, field{regMPIDR, &r.MPIDR},
+	)
+}
+
+type field struct {
+	id uint64
+	at *uint64
+}
+
 // Registers reads the state of a vCPU that is not running.
 func (v *VCPU) Registers() (*Registers, error) {
 	r := new(Registers)
-	for i := range r.X {
-		x, err := v.get(regCore | coreX + uint64(2*i))
+	for _, f := range r.fields() {
+		x, err := v.get(f.id)
 		if err != nil {
 			return nil, err
 		}
-		r.X[i] = x
-	}
-	for _, s := range []struct {
-		id uint64
-		to *uint64
-	}{
-		{regCore | coreSP, &r.SPEL0}, {regCore | coreSPEL1, &r.SPEL1}, {regCore | corePC, &r.ProgramCounter},
-		{regCore | corePSTATE, &r.PSTATE}, {regCore | coreELR, &r.ELR}, {regCore | coreSPSR, &r.SPSR},
-		{regESR, &r.ESR}, {regFAR, &r.FAR}, {regSCTLR, &r.SCTLR}, {regTCR, &r.TCR}, {regTTBR0, &r.TTBR0},
-		{regTTBR1, &r.TTBR1}, {regMAIR, &r.MAIR}, {regVBAR, &r.VBAR}, {regCPACR, &r.CPACR},
-		{regTPIDR, &r.TPIDR}, {regTPEL0, &r.TPIDREL0}, {regMPIDR, &r.MPIDR},
-	} {
-		x, err := v.get(s.id)
-		if err != nil {
-			return nil, err
-		}
-		*s.to = x
+		*f.at = x
 	}
 	return r, nil
 }
 
+// SetRegisters changes the state of a vCPU that is not running to r. Only what differs is written.
+func (v *VCPU) SetRegisters(r *Registers) error {
+	now, err := v.Registers()
+	if err != nil {
+		return err
+	}
+	before := now.fields()
+	for i, f := range r.fields() {
+		if *f.at == *before[i].at {
+			continue
+		}
+		if err := v.set(f.id, *f.at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // PC is the program counter.
 func (r *Registers) PC() uint64 { return r.ProgramCounter }
+
+// SetPC changes the program counter in r.
+func (r *Registers) SetPC(pc uint64) { r.ProgramCounter = pc }
 
 // SP is the stack pointer in use: SP_EL1 only in EL1h.
 func (r *Registers) SP() uint64 {
