@@ -6,6 +6,7 @@ import (
 	"ringo/arch/arm64/pagetable"
 	"ringo/arch/arm64/ring0"
 	"ringo/internal/bootinfo"
+	"ringo/internal/debugwindow"
 )
 
 // The architecture below the nucleus.
@@ -93,6 +94,12 @@ func initVector(area uintptr)                                         { ring0.In
 func systemRegister(i int) (string, uint64, bool)                     { return ring0.SystemRegister(i) }
 func initUserContext(page uintptr) *UserContext                       { return ring0.InitUserContext(page) }
 func deviceRange(i *bootinfo.Info, n int) (gpa, size uint64, ok bool) { return ring0.DeviceRange(i, n) }
+
+func describeContext(t *debugwindow.ThreadTable) { ring0.DescribeContext(t) }
+func describeArea(cpu int, c *debugwindow.CPU)   { ring0.DescribeArea(cpu, c) }
+
+// Doorbell tells the monitor's debugger something (internal/debugwindow) and returns when that has been served. Any goroutine.
+func Doorbell(value uint32) { ring0.Doorbell(value) }
 
 // RunUser enters user mode on this CPU and returns when user mode traps. Any goroutine.
 func RunUser(c *UserContext) Event { return ring0.RunUser(c) }

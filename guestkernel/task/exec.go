@@ -132,6 +132,7 @@ func (t *Task) killSiblings() error {
 	if t.tid != g.pid {
 		delete(k.tasks, t.tid)
 		t.tid = g.pid
+		t.slot.SetIDs(t.tid, g.pid)
 		k.tasks[g.pid] = t
 	}
 	g.leader = t

@@ -84,6 +84,7 @@ func (t *Task) leave() {
 	if endedSession != 0 && k.SessionEnded != nil {
 		k.SessionEnded(endedSession)
 	}
+	t.slot.Close()
 	t.ctx.Release()
 	k.live.Add(-1)
 	k.idle.Notify(wait.In)

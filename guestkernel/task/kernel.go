@@ -10,6 +10,7 @@ import (
 	"ringo/guestkernel/ipc"
 	"ringo/guestkernel/loader"
 	"ringo/guestkernel/mm"
+	"ringo/guestkernel/trace"
 	"ringo/guestkernel/vfs"
 	"ringo/guestkernel/wait"
 )
@@ -29,6 +30,8 @@ type Config struct {
 	MaxTasks int
 	// SessionEnded, if set, is told that the leader of a session has ended: its terminal is free again. No lock is held.
 	SessionEnded func(sid int)
+	// Registry, if set, is told who sleeps where.
+	Registry *trace.Registry
 	// Trace, if set, is told about every system call after it was served.
 	Trace func(t *Task, nr uint64, args [6]uint64, ret uint64, err error)
 }
@@ -195,6 +198,7 @@ func (k *Kernel) publishLocked(t *Task) {
 		g.leader = t
 	}
 	k.tasks[t.tid] = t
+	t.slot = k.Registry.Add(t.tid, g.pid, t.Comm())
 	t.publishView()
 	k.live.Add(1)
 	k.forks.Add(1)

@@ -9,16 +9,25 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ringo/guestkernel/wait"
+	"ringo/internal/debugwindow"
 )
 
 // ErrNoReturn is what a call answers that has set the registers itself (execve, rt_sigreturn) or will
 // not come back to user mode (exit).
 var ErrNoReturn = errors.New("the call set the registers itself")
 
+// addressed is a Context that the debugger may find in memory.
+type addressed interface{ Address() uint64 }
+
 // run is the task's goroutine.
 func (t *Task) run() {
 	t.onCPU = time.Now()
 	t.ctx.SetRoot(t.space.Root())
+	if c, ok := t.ctx.(addressed); ok {
+		t.slot.Bind(c.Address())
+	} else {
+		t.slot.Bind(0)
+	}
 	for {
 		if t.work.Load() || t.restart != nil || t.savedMask != nil {
 			t.attend()
@@ -26,6 +35,7 @@ func (t *Task) run() {
 		if t.exiting {
 			break
 		}
+		t.slot.OnCPU()
 		ev := t.k.Machine.Run(t.ctx)
 		switch ev.Kind {
 		case EventSyscall:
@@ -49,7 +59,9 @@ func (t *Task) run() {
 func (t *Task) syscall() {
 	nr, args := t.ctx.Syscall()
 	t.sysno.Store(int64(nr))
+	t.slot.Enter(nr, &args)
 	ret, err := t.k.Syscalls.Call(t, nr, args)
+	t.slot.Leave()
 	t.sysno.Store(-1)
 	if t.k.Trace != nil {
 		t.k.Trace(t, nr, args, ret, err)
@@ -109,6 +121,11 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) wait.Result {
 	t.account()
 	t.state.Store(int32(StateSleeping))
 	t.switches.Add(1)
+	how := debugwindow.WaitEvent
+	if expired != nil {
+		how = debugwindow.WaitDeadline
+	}
+	t.slot.Park(how)
 	result := wait.Woken
 	for {
 		select {
@@ -128,6 +145,7 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) wait.Result {
 		}
 		break
 	}
+	t.slot.Wake()
 	t.state.Store(int32(StateRunning))
 	t.onCPU = time.Now()
 	return result
@@ -137,7 +155,9 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) wait.Result {
 func (t *Task) sleepKillable(c <-chan struct{}) (killed bool) {
 	t.account()
 	t.state.Store(int32(StateSleeping))
+	t.slot.Park(debugwindow.WaitKill)
 	defer func() {
+		t.slot.Wake()
 		t.state.Store(int32(StateRunning))
 		t.onCPU = time.Now()
 	}()

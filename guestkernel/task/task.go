@@ -8,6 +8,7 @@ import (
 
 	"ringo/guestkernel/ipc"
 	"ringo/guestkernel/mm"
+	"ringo/guestkernel/trace"
 	"ringo/guestkernel/vfs"
 )
 
@@ -35,7 +36,8 @@ type Task struct {
 	exitCode      int  // wait status
 	onCPU         time.Time
 	waiter        futexWaiter
-	undo          *ipc.Undo // nil: no SEM_UNDO yet
+	undo          *ipc.Undo   // nil: no SEM_UNDO yet
+	slot          *trace.Slot // entry in the debug window, or nil
 
 	creds    atomic.Pointer[vfs.Creds]
 	view     atomic.Pointer[View]
@@ -107,6 +109,7 @@ func (t *Task) SetComm(name string) {
 		name = name[:15]
 	}
 	t.comm.Store(&name)
+	t.slot.SetComm(name)
 }
 
 // SetClearChildTID is set_tid_address(2).

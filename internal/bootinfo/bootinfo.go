@@ -16,7 +16,7 @@ import (
 // Magic and Version open the page; a kernel refuses any other pair.
 const (
 	Magic   = 0x4f474e4952 // "RINGO"
-	Version = 1
+	Version = 2
 )
 
 // Capacities of the fixed arrays.
@@ -121,6 +121,7 @@ type Info struct {
 	TimerIRQ     uint32   // arm64: INTID of the EL1 virtual timer; amd64: 0
 	Flags        uint32   // reserved, 0
 	Trace, Debug Window
+	Doorbell     uint64 // amd64: I/O port, arm64: GPA, that takes 32-bit doorbell values (internal/debugwindow); 0: none
 
 	Ranges [MaxRanges]Range
 	MMIO   [MaxMMIO]MMIO

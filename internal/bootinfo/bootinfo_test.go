@@ -19,9 +19,9 @@ func TestLayoutIsPinned(t *testing.T) {
 		{"RandomSeed", unsafe.Offsetof(i.RandomSeed), 80},
 		{"KernelPhys", unsafe.Offsetof(i.KernelPhys), 112},
 		{"BootTables", unsafe.Offsetof(i.BootTables), 144},
-		{"Ranges", unsafe.Offsetof(i.Ranges), 232},
-		{"MMIO", unsafe.Offsetof(i.MMIO), 232 + MaxRanges*24},
-		{"Phases", unsafe.Offsetof(i.Phases), 232 + MaxRanges*24 + MaxMMIO*24},
+		{"Ranges", unsafe.Offsetof(i.Ranges), 240},
+		{"MMIO", unsafe.Offsetof(i.MMIO), 240 + MaxRanges*24},
+		{"Phases", unsafe.Offsetof(i.Phases), 240 + MaxRanges*24 + MaxMMIO*24},
 	} {
 		if f.got != f.want {
 			t.Errorf("offset of %s = %d, want %d", f.name, f.got, f.want)

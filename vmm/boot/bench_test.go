@@ -107,7 +107,7 @@ func BenchmarkDescribe(b *testing.B) {
 	q := &Request{Layout: l, RAM: [][2]uint64{{l.RAMBase, 256 << 20}}, CPUs: 2, CounterHz: 1e9, Virtio: []bootinfo.MMIO{{Base: 0xd0000000, Size: 0x1000, IRQ: 5}}}
 	devices := mergeRanges(l.devices(2))
 	for b.Loop() {
-		if err := describe(q, k, 0, 0, devices).Check(); err != nil {
+		if err := describe(q, k, 0, 0, q.RAM[0][1], devices).Check(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -28,9 +28,11 @@ type Request struct {
 	Initrd      func(io.Writer) error
 	InitrdSize  uint64
 	CommandLine string
-	Virtio      []bootinfo.MMIO
-	CounterHz   uint64
-	Seed        [32]byte
+	// DebugSize and TraceSize are the bytes of the debug and trace windows, whole pages; 0: none.
+	DebugSize, TraceSize uint64
+	Virtio               []bootinfo.MMIO
+	CounterHz            uint64
+	Seed                 [32]byte
 	// Mark, if set, is told when a step has been done.
 	Mark func(step string)
 }
@@ -42,6 +44,8 @@ type Result struct {
 	Root   uint64 // GPA of the boot page tables
 	Early  uint64 // GVA of the early exception vectors
 	Initrd uint64 // GPA
+	Debug  bootinfo.Window
+	Trace  bootinfo.Window
 }
 
 // ErrNoRoom is wrapped where the guest's memory is too small for what it is to hold.
@@ -66,7 +70,11 @@ func Load(q *Request) (*Result, error) {
 		mark = func(string) {}
 	}
 	mark("kernel loaded")
-	initrd, err := placeInitrd(q, k)
+	windows, err := placeWindows(q, k)
+	if err != nil {
+		return nil, err
+	}
+	initrd, err := placeInitrd(q, k, windows)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +98,7 @@ func Load(q *Request) (*Result, error) {
 	if err := q.Memory.WriteAt(l.RAMBase+earlyOffset, l.early(early), loader); err != nil {
 		return nil, err
 	}
-	info := describe(q, k, initrd, root, devices)
+	info := describe(q, k, initrd, root, windows, devices)
 	if err := info.Check(); err != nil {
 		return nil, err
 	}
@@ -102,7 +110,7 @@ func Load(q *Request) (*Result, error) {
 	if err := q.Memory.WriteAt(at, page.Bytes(), loader); err != nil {
 		return nil, err
 	}
-	return &Result{Kernel: *k, Info: at, Root: root, Early: early, Initrd: initrd}, nil
+	return &Result{Kernel: *k, Info: at, Root: root, Early: early, Initrd: initrd, Debug: info.Debug, Trace: info.Trace}, nil
 }
 
 // SetWallClock writes the time, ns since 1970, into the boot info page at GPA info: the last
@@ -113,12 +121,21 @@ func SetWallClock(mem Memory, info uint64, now int64) error {
 	return mem.WriteAt(info+uint64(unsafe.Offsetof(bootinfo.Info{}.WallClock)), b[:], loader)
 }
 
-// placeInitrd is the GPA at which the initramfs ends low RAM.
-func placeInitrd(q *Request, k *Kernel) (uint64, error) {
+// placeWindows is the GPA at which the windows end low RAM.
+func placeWindows(q *Request, k *Kernel) (uint64, error) {
+	end := q.RAM[0][0] + q.RAM[0][1]
+	size := q.DebugSize + q.TraceSize
+	if size%pageSize != 0 || size < q.DebugSize || size > end-min(end, k.Phys+k.Size) {
+		return 0, fmt.Errorf("%w: debug and trace windows of %d KiB do not fit behind the kernel: give it more with --mem", ErrNoRoom, size>>10)
+	}
+	return end - size, nil
+}
+
+// placeInitrd is the GPA at which the initramfs lies, below the windows.
+func placeInitrd(q *Request, k *Kernel, end uint64) (uint64, error) {
 	if q.InitrdSize == 0 {
 		return 0, nil
 	}
-	end := q.RAM[0][0] + q.RAM[0][1]
 	free := end - min(end, k.Phys+k.Size)
 	if q.InitrdSize > free {
 		return 0, fmt.Errorf("%w: an initramfs of %d KiB does not fit the %d KiB that the kernel leaves below %#x: give it more with --mem",
@@ -205,7 +222,7 @@ func mergeRanges(in [][2]uint64) [][2]uint64 {
 }
 
 // describe makes the boot info page.
-func describe(q *Request, k *Kernel, initrd, root uint64, devices [][2]uint64) *bootinfo.Info {
+func describe(q *Request, k *Kernel, initrd, root, windows uint64, devices [][2]uint64) *bootinfo.Info {
 	l := q.Layout
 	i := &bootinfo.Info{
 		Magic: bootinfo.Magic, Version: bootinfo.Version,
@@ -229,7 +246,9 @@ func describe(q *Request, k *Kernel, initrd, root uint64, devices [][2]uint64) *
 		add(d[0], d[0]+d[1], bootinfo.RangeDevice)
 	}
 	base, end := q.RAM[0][0], q.RAM[0][0]+q.RAM[0][1]
-	kernelEnd, initrdStart := k.Phys+k.Size, end
+	i.Debug = bootinfo.Window{Base: windows, Size: q.DebugSize}
+	i.Trace = bootinfo.Window{Base: windows + q.DebugSize, Size: q.TraceSize}
+	kernelEnd, initrdStart, initrdEnd := k.Phys+k.Size, windows, windows
 	if q.InitrdSize > 0 {
 		initrdStart = initrd
 	}
@@ -238,7 +257,8 @@ func describe(q *Request, k *Kernel, initrd, root uint64, devices [][2]uint64) *
 	add(base+tablesEnd, k.Phys, bootinfo.RangeUsable)
 	add(k.Phys, kernelEnd, bootinfo.RangeKernel)
 	add(kernelEnd, initrdStart, bootinfo.RangeUsable)
-	add(initrdStart, end, bootinfo.RangeInitrd)
+	add(initrdStart, initrdEnd, bootinfo.RangeInitrd)
+	add(windows, end, bootinfo.RangeWindow)
 	for _, r := range q.RAM[1:] {
 		add(r[0], r[0]+r[1], bootinfo.RangeUsable)
 	}

@@ -25,7 +25,7 @@ func request(l *Layout, mem *ram) *Request {
 		Initrd:     func(w io.Writer) error { _, err := w.Write(initrd); return err },
 		InitrdSize: uint64(len(initrd)), CommandLine: "debug=htrace quiet",
 		Virtio:    []bootinfo.MMIO{{Base: l.devices(2)[0][0] + 1<<26, Size: 0x1000, IRQ: 40}},
-		CounterHz: 1e9, Seed: [32]byte{1, 2, 3},
+		CounterHz: 1e9, Seed: [32]byte{1, 2, 3}, DebugSize: 64 << 10, TraceSize: 128 << 10,
 	}
 }
 
@@ -67,6 +67,10 @@ func TestLoadDescribesTheMachine(t *testing.T) {
 		}
 		if err := SetWallClock(mem, r.Info, 1234567); err != nil || readInfo(t, mem, r.Info).WallClock != 1234567 {
 			t.Errorf("wall clock %d, %v", readInfo(t, mem, r.Info).WallClock, err)
+		}
+		if info.Debug.Size != 64<<10 || info.Trace.Size != 128<<10 || info.Trace.Base != info.Debug.Base+info.Debug.Size || info.Trace.Base+info.Trace.Size != l.RAMBase+uint64(len(mem.b)) ||
+			info.Initrd+info.InitrdSize > info.Debug.Base || r.Debug != info.Debug || r.Trace != info.Trace || info.Doorbell == 0 {
+			t.Errorf("windows %+v, %+v, doorbell %#x", info.Debug, info.Trace, info.Doorbell)
 		}
 		kinds := map[bootinfo.RangeKind]uint64{}
 		var ram uint64
@@ -164,6 +168,8 @@ func TestLoadRefuses(t *testing.T) {
 		spoil      func(q *Request)
 	}{
 		{"initramfs larger than memory", "--mem", ErrNoRoom, func(q *Request) { q.InitrdSize = 1 << 40 }},
+		{"windows larger than memory", "--mem", ErrNoRoom, func(q *Request) { q.DebugSize = 1 << 40 }},
+		{"windows that are no pages", "--mem", ErrNoRoom, func(q *Request) { q.DebugSize = 100 }},
 		{"initramfs that leaves no room", "--mem", ErrNoRoom, func(q *Request) { q.InitrdSize = 16*megabyte - kernelOffset }},
 		{"initramfs shorter than announced", "fewer than announced", nil, func(q *Request) { q.InitrdSize += 10 }},
 		{"initramfs longer than announced", "more bytes than announced", nil, func(q *Request) { q.InitrdSize -= 10 }},

@@ -70,7 +70,7 @@ func LayoutOf(arch string) (*Layout, error) {
 			DirectMap: amd64.DirectMap, KernelMap: amd64.KernelMap, KernelLimit: amd64.KernelMapSize, mapKernel: true,
 			devices: amd64.DeviceRanges, hidden: amd64.HiddenPages(), early: amd64.EarlyVectors,
 			info: func(i *bootinfo.Info) {
-				i.UART, i.PowerPort, i.IOAPIC = amd64.UART, amd64.PowerPort, amd64.IOAPIC
+				i.UART, i.PowerPort, i.IOAPIC, i.Doorbell = amd64.UART, amd64.PowerPort, amd64.IOAPIC, amd64.Doorbell
 			},
 			tables: func(mem pagetable.Memory, root uint64) mapper {
 				return &amd64table.Table{Root: root, Mem: mem}
@@ -83,7 +83,7 @@ func LayoutOf(arch string) (*Layout, error) {
 			DirectMap: arm64.DirectMap, KernelMap: arm64.KernelMap, KernelLimit: arm64.LowRAMEnd,
 			devices: arm64.DeviceRanges, hidden: arm64.HiddenPages(), early: arm64.EarlyVectors,
 			info: func(i *bootinfo.Info) {
-				i.UART, i.GICD, i.GICR, i.TimerIRQ = arm64.UART, arm64.GICD, arm64.GICR, arm64.TimerIRQ
+				i.UART, i.GICD, i.GICR, i.TimerIRQ, i.Doorbell = arm64.UART, arm64.GICD, arm64.GICR, arm64.TimerIRQ, arm64.Doorbell
 			},
 			tables: func(mem pagetable.Memory, root uint64) mapper {
 				return &arm64table.Table{Root: root, Mem: mem}

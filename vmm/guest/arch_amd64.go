@@ -15,6 +15,11 @@ func addUART(m *machine.Machine, out *serial.Lines) error {
 	return m.AddPIO("16550", vcpu.UART, vcpu.UARTSize, serial.New16550(out))
 }
 
+// addDoorbell puts the doorbell where the boot info says.
+func addDoorbell(m *machine.Machine, d *Doorbell) error {
+	return m.AddPIO("doorbell", vcpu.Doorbell, vcpu.DoorbellSize, d)
+}
+
 // What reports need to know about the guest's instructions.
 const callLength = disasm.CallLength
 

@@ -15,6 +15,11 @@ func addUART(m *machine.Machine, out *serial.Lines) error {
 	return m.AddMMIO("PL011", vcpu.UART, vcpu.UARTSize, serial.NewPL011(out))
 }
 
+// addDoorbell puts the doorbell where the boot info says.
+func addDoorbell(m *machine.Machine, d *Doorbell) error {
+	return m.AddMMIO("doorbell", vcpu.Doorbell, vcpu.DoorbellSize, d)
+}
+
 // What reports need to know about the guest's instructions.
 const callLength = disasm.CallLength
 

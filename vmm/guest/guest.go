@@ -120,6 +120,9 @@ type guest struct {
 	tail    *tail
 	entry   machine.Entry
 	phases  Phases
+	bell    Doorbell
+	debug   bootinfo.Window // registry of kernel stacks (internal/debugwindow)
+	trace   bootinfo.Window // event rings; size 0: none
 }
 
 func (g *guest) close() {
@@ -173,7 +176,7 @@ func (g *guest) build() error {
 		Layout: layout, Memory: g.m.Memory(), CPUs: g.o.CPUs, Kernel: kernel, KernelSize: uint64(kernelSize),
 		CommandLine: g.o.CommandLine, Virtio: g.m.VirtioWindows(),
 		InitrdSize: uint64(initramfs.size), Initrd: initramfs.write,
-		Mark: g.phases.mark,
+		Mark: g.phases.mark, DebugSize: debugSize(g.o.Memory),
 	}
 	if unchanging(kernel) {
 		q.Share = func(gpa, size uint64, offset int64) error { return g.m.Memory().Share(gpa, size, kernel, offset) }
@@ -196,6 +199,7 @@ func (g *guest) build() error {
 		PC: r.Kernel.Entry, Root: r.Root, Arg: r.Info, Early: r.Early,
 		Image: machine.Image{Phys: r.Kernel.Phys, Virt: r.Kernel.Virt, Size: r.Kernel.Size},
 	}
+	g.debug, g.trace = r.Debug, r.Trace
 	g.phases.mark("boot tables written")
 	return nil
 }
@@ -216,6 +220,9 @@ func (g *guest) addDevices() error {
 	}
 	g.early = serial.NewLines(g.log)
 	if err := addUART(g.m, g.early); err != nil {
+		return err
+	}
+	if err := addDoorbell(g.m, &g.bell); err != nil {
 		return err
 	}
 	c, err := device.New(console.PortNames[:]...)

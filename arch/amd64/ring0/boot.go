@@ -186,7 +186,7 @@ func InitMachine(info *bootinfo.Info) {
 	initVectorSize()
 	initClock(info.CounterHz, info.WallClock)
 	initIOAPIC(info)
-	powerPort = uint16(info.PowerPort)
+	powerPort, doorbellPort = uint16(info.PowerPort), uint16(info.Doorbell)
 }
 
 // Features that enableFeatures found, for reports and for the trap code.

@@ -39,6 +39,10 @@ const (
 	UARTIsPort = true
 	// PowerPort takes a 32-bit power-off code.
 	PowerPort = 0x604
+	// Doorbell is the port through which the kernel tells the debugger (internal/debugwindow): 32-bit writes.
+	Doorbell       = 0x608
+	DoorbellSize   = 4
+	DoorbellIsPort = true
 
 	IOAPIC     = 0xfec0_0000
 	IOAPICSize = 0x1000

@@ -66,6 +66,9 @@ func EntryCounter() uint64 { return entryCounter }
 // InitMachine prepares what all CPUs share. In Boot.
 func InitMachine(info *bootinfo.Info) {
 	uart = info.DirectMap + info.UART
+	if info.Doorbell != 0 {
+		doorbell = info.DirectMap + info.Doorbell
+	}
 	initClock(info.CounterHz, info.WallClock)
 	initGIC(info)
 	initCaches()

@@ -56,6 +56,8 @@ func DeviceRange(info *bootinfo.Info, n int) (gpa, size uint64, ok bool) {
 		return info.GICR, uint64(info.CPUs) * gicrSize, true
 	case 2:
 		return info.UART &^ (pageSize - 1), pageSize, true
+	case 3:
+		return info.Doorbell &^ (pageSize - 1), pageSize, info.Doorbell != 0
 	}
 	return 0, 0, false
 }

@@ -37,6 +37,10 @@ const (
 	UARTIsPort = false
 	// PowerPort is 0: power off is a PSCI call.
 	PowerPort = 0
+	// Doorbell is the GPA through which the kernel tells the debugger (internal/debugwindow): 32-bit stores.
+	Doorbell       = 0x0901_0000
+	DoorbellSize   = 0x1000
+	DoorbellIsPort = false
 
 	IOAPIC = 0
 	// GICD and GICR are the GICv3's distributor and first redistributor.
@@ -58,5 +62,5 @@ func HiddenPages() [][2]uint64 { return [][2]uint64{{EarlyPage, 0x1000}} }
 
 // DeviceRanges are the GPAs besides the virtio windows that hold registers.
 func DeviceRanges(cpus int) [][2]uint64 {
-	return [][2]uint64{{GICD, GICDSize}, {GICR, GICRSize * uint64(cpus)}, {UART, UARTSize}}
+	return [][2]uint64{{GICD, GICDSize}, {GICR, GICRSize * uint64(cpus)}, {UART, UARTSize}, {Doorbell, DoorbellSize}}
 }

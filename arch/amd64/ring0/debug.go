@@ -1,0 +1,45 @@
+//go:build amd64
+
+package ring0
+
+import (
+	"unsafe"
+
+	"ringo/internal/debugwindow"
+)
+
+// doorbellPort is where the monitor's debugger listens, 0: nowhere.
+var doorbellPort uint16
+
+// Doorbell tells the debugger something (internal/debugwindow) and returns when it has been
+// served. Any goroutine.
+func Doorbell(value uint32) {
+	if doorbellPort != 0 {
+		outl(doorbellPort, value)
+	}
+}
+
+// DescribeArea fills in what a debugger wants to know of CPU index's area. Any goroutine.
+func DescribeArea(index int, d *debugwindow.CPU) {
+	area := areas[index]
+	va := area - areaStruct
+	d.Index, d.Area = uint32(index), area
+	d.ThreadAt, d.UserAt = area+uint64(unsafe.Offsetof(cpu{}.thread)), area+uint64(unsafe.Offsetof(cpu{}.user))
+	d.Stacks = [4]debugwindow.Stack{
+		{Kind: debugwindow.StackNucleus, Lo: va + areaStackTop - areaStackPages*pageSize, Hi: va + areaStackTop},
+		{Kind: debugwindow.StackInterrupt, Lo: va + areaFatalTop + pageSize, Hi: va + areaIRQTop},
+		{Kind: debugwindow.StackException, Lo: va + areaIRQTop + pageSize, Hi: va + areaExcTop},
+		{Kind: debugwindow.StackFatal, Lo: va + pageSize, Hi: va + areaFatalTop},
+	}
+}
+
+// DescribeContext fills in the offsets of registers in a Context. Any goroutine.
+func DescribeContext(t *debugwindow.ThreadTable) {
+	var c Context
+	t.PC, t.SP = uint32(unsafe.Offsetof(c.Frame.IP)), uint32(unsafe.Offsetof(c.Frame.SP))
+	t.FP, t.G = uint32(unsafe.Offsetof(c.Frame.BP)), uint32(unsafe.Offsetof(c.Frame.R14))
+	t.TLS = uint32(unsafe.Offsetof(c.TLS))
+}
+
+// Address is the GVA of the context. Any goroutine.
+func (c *UserContext) Address() uint64 { return uint64(uintptr(unsafe.Pointer(c))) }

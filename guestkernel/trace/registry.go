@@ -1,0 +1,262 @@
+package trace
+
+import (
+	"bytes"
+	"sync"
+	"sync/atomic"
+
+	"ringo/internal/debugwindow"
+)
+
+// Registry is the debug window and its free slots.
+type Registry struct {
+	*debugwindow.Registry
+	bell    func(uint32)
+	counter func() uint64
+	cpu     func() int
+
+	mu   sync.Mutex
+	next int   // slots [next, Tasks) have never been used
+	free []int // slots of tasks that have ended, longest ago first
+}
+
+// linger is how many ended tasks keep their entries at least, for who looks after a crash.
+const linger = 32
+
+// Config is what a registry needs of the machine.
+type Config struct {
+	Window  []byte // the debug window, zeroed, mapped for as long as the kernel runs
+	CPUs    int
+	Counter func() uint64 // TSC or CNTVCT_EL0
+	CPU     func() int    // number of the CPU, a hint
+	Bell    func(uint32)  // rings the doorbell
+	// Describe fills in what only the nucleus knows, before the window becomes visible.
+	Describe func(*debugwindow.Registry)
+}
+
+// Open formats the window.
+func Open(c Config) (*Registry, error) {
+	w, err := debugwindow.Format(c.Window, c.CPUs)
+	if err != nil {
+		return nil, err
+	}
+	if c.Describe != nil {
+		c.Describe(w)
+	}
+	w.Publish()
+	return &Registry{Registry: w, bell: c.Bell, counter: c.Counter, cpu: c.CPU}, nil
+}
+
+// Slot is a task's place in the registry. All methods may be called on nil: no window, or no room in it.
+type Slot struct {
+	r        *Registry
+	e        *debugwindow.Task
+	index    int
+	snapshot []byte
+	taken    int // bytes of it that are valid, 0: none was taken for this park
+	rung     bool
+}
+
+// Add enters a task. r may be nil.
+func (r *Registry) Add(tid, pid int, comm string) *Slot {
+	if r == nil {
+		return nil
+	}
+	h := r.Header()
+	r.mu.Lock()
+	index := -1
+	switch {
+	case len(r.free) > linger || len(r.free) > 0 && r.next == int(h.Tasks):
+		index, r.free = r.free[0], r.free[1:]
+	case r.next < int(h.Tasks):
+		index = r.next
+		r.next++
+		atomic.StoreUint32(&h.High, uint32(r.next))
+	}
+	r.mu.Unlock()
+	if index < 0 {
+		atomic.AddUint32(&h.Unregistered, 1)
+		return nil
+	}
+	s := &Slot{r: r, e: r.Task(index), index: index}
+	e := s.e
+	e.Begin()
+	seq := e.Seq
+	*e = debugwindow.Task{Seq: seq, State: debugwindow.TaskRunning, TID: uint32(tid), PID: uint32(pid), Since: r.counter()}
+	e.SetComm(comm)
+	e.End()
+	return s
+}
+
+// Bind says that the calling goroutine runs the task, and where its user context is (0: not known).
+func (s *Slot) Bind(context uint64) {
+	if s == nil {
+		return
+	}
+	e := s.e
+	e.Begin()
+	g := currentG()
+	e.G, e.Context = uint64(g), context
+	e.Stacks[0] = goroutineStack(g)
+	e.End()
+}
+
+func goroutineStack(g uintptr) debugwindow.Stack {
+	l := &debugwindow.Runtime
+	return debugwindow.Stack{Kind: debugwindow.StackGoroutine, Lo: uint64(word(g + uintptr(l.GStackLo))), Hi: uint64(word(g + uintptr(l.GStackHi)))}
+}
+
+// SetIDs is for execve by a thread that is not the leader.
+func (s *Slot) SetIDs(tid, pid int) {
+	if s == nil {
+		return
+	}
+	s.e.Begin()
+	s.e.TID, s.e.PID = uint32(tid), uint32(pid)
+	s.e.End()
+}
+
+// SetComm changes the name. Any goroutine: a reader may see half of the new name.
+func (s *Slot) SetComm(name string) {
+	if s != nil {
+		s.e.SetComm(name)
+	}
+}
+
+// Enter says that a system call begins, Leave that it has ended.
+func (s *Slot) Enter(nr uint64, args *[6]uint64) {
+	if s != nil {
+		s.e.Args = *args
+		s.e.Call = uint64(uint32(nr)) + 1
+	}
+}
+
+// Leave ends what Enter began.
+func (s *Slot) Leave() {
+	if s != nil {
+		s.e.Call = 0
+	}
+}
+
+// OnCPU says that the task is about to enter user mode, or has come back from it.
+func (s *Slot) OnCPU() {
+	if s != nil {
+		cpu := s.r.cpu()
+		s.e.CPU = uint32(cpu)
+		s.r.CPU(cpu).Task = uint32(s.index) + 1
+	}
+}
+
+// Park says that the task is about to sleep. The caller's own caller leaves its frames alone until the caller has
+// called Wake.
+//
+//go:noinline
+func (s *Slot) Park(wait debugwindow.Wait) {
+	if s == nil {
+		return
+	}
+	fp := word(framePointer()) // the caller's
+	e := s.e
+	e.Begin()
+	e.State, e.Wait, e.Since = debugwindow.TaskParked, wait, s.r.counter()
+	e.Parks++
+	st := goroutineStack(currentG())
+	st.SP = uint64(fp)
+	st.Keep = st.Hi
+	if at := uint64(stackAtCall(fp)); at != 0 {
+		st.Keep = min(at+spillSize, st.Hi)
+	}
+	e.Stacks[0] = st
+	e.Where = [8]uint64{}
+	for i, at := 0, uint64(fp); i < len(e.Where) && at >= st.Lo && at <= st.Hi-16 && at&7 == 0; i++ {
+		e.Where[i] = uint64(word(uintptr(at) + 8))
+		next := uint64(word(uintptr(at)))
+		if next <= at {
+			break
+		}
+		at = next
+	}
+	e.End()
+	guard := s.r.Guard()
+	if guard == 0 {
+		return
+	}
+	if guard&debugwindow.GuardDetect != 0 {
+		s.takeSnapshot(&st)
+	}
+	if guard&debugwindow.GuardAttribute != 0 {
+		s.rung = true
+		s.ring(debugwindow.BellPark)
+	}
+}
+
+// Wake says that the task runs again. It reports false when the stack was written to meanwhile (GuardDetect).
+func (s *Slot) Wake() (intact bool) {
+	if s == nil {
+		return true
+	}
+	intact = s.taken == 0 || s.unchanged()
+	if !intact {
+		atomic.AddUint32(&s.r.Header().Mismatches, 1)
+		s.ring(debugwindow.BellMismatch)
+	}
+	if s.rung {
+		s.rung = false
+		s.ring(debugwindow.BellWake)
+	}
+	e := s.e
+	e.Begin()
+	e.State, e.Wait, e.Since = debugwindow.TaskRunning, debugwindow.WaitNone, s.r.counter()
+	e.Stacks[0].SP, e.Stacks[0].Keep = 0, 0
+	e.Snapshot, e.SnapshotSize = 0, 0
+	e.End()
+	s.taken = 0
+	return intact
+}
+
+// takeSnapshot copies what nobody may change.
+func (s *Slot) takeSnapshot(st *debugwindow.Stack) {
+	keep := stackBytes(st.Keep, st.Hi)
+	if cap(s.snapshot) < len(keep) {
+		s.snapshot = make([]byte, 0, 2*len(keep))
+		if now := goroutineStack(currentG()); now.Hi != st.Hi {
+			return // that has moved the stack, of which nothing is known now
+		}
+	}
+	s.snapshot = append(s.snapshot[:0], keep...)
+	s.taken = len(keep)
+	s.e.Begin()
+	s.e.Snapshot, s.e.SnapshotSize = addressOf(s.snapshot), uint64(len(keep))
+	s.e.End()
+}
+
+// unchanged compares. A stack that the runtime has moved meanwhile has other contents by right.
+func (s *Slot) unchanged() bool {
+	old := &s.e.Stacks[0]
+	now := goroutineStack(currentG())
+	if now.Lo != old.Lo || now.Hi != old.Hi {
+		return true
+	}
+	return bytes.Equal(stackBytes(old.Keep, old.Hi), s.snapshot[:s.taken])
+}
+
+func (s *Slot) ring(code uint32) {
+	atomic.AddUint32(&s.r.Header().Doorbells, 1)
+	if s.r.bell != nil {
+		s.r.bell(debugwindow.Bell(code, uint32(s.index)))
+	}
+}
+
+// Close ends the entry. Its contents stay until the slot is used again.
+func (s *Slot) Close() {
+	if s == nil {
+		return
+	}
+	e := s.e
+	e.Begin()
+	e.State, e.Since, e.Call, e.G, e.AltG, e.Context = debugwindow.TaskDead, s.r.counter(), 0, 0, 0, 0
+	e.End()
+	s.r.mu.Lock()
+	s.r.free = append(s.r.free, s.index)
+	s.r.mu.Unlock()
+}

@@ -1,0 +1,54 @@
+package guest
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+
+	"ringo/internal/debugwindow"
+	"ringo/vmm/machine"
+)
+
+// Sizes of the windows in guest RAM, bytes.
+const (
+	debugWindow = 1 << 20
+	// smallMachine has a debug window for fewer tasks: this many bytes of RAM or less.
+	smallMachine = 64 << 20
+	smallWindow  = 256 << 10
+)
+
+func debugSize(memory uint64) uint64 {
+	if memory <= smallMachine {
+		return smallWindow
+	}
+	return debugWindow
+}
+
+// Doorbell is the device that the kernel rings (internal/debugwindow). The vCPU goes on when the handler has
+// returned.
+type Doorbell struct {
+	handler atomic.Pointer[func(code, slot uint32)]
+}
+
+// Handle installs a handler, nil for none, and answers the one before. It runs on the vCPU's goroutine, possibly on several at once.
+func (d *Doorbell) Handle(h func(code, slot uint32)) (before func(code, slot uint32)) {
+	p := &h
+	if h == nil {
+		p = nil
+	}
+	if old := d.handler.Swap(p); old != nil {
+		return *old
+	}
+	return nil
+}
+
+// Read implements machine.MMIODevice: there is nothing to read.
+func (d *Doorbell) Read(_ uint64, data []byte) { clear(data) }
+
+// Write implements machine.MMIODevice.
+func (d *Doorbell) Write(offset uint64, data []byte) {
+	if h := d.handler.Load(); h != nil && offset == 0 && len(data) == 4 {
+		(*h)(debugwindow.UnpackBell(binary.LittleEndian.Uint32(data)))
+	}
+}
+
+var _ machine.MMIODevice = (*Doorbell)(nil)
