@@ -1,0 +1,101 @@
+package stackguard
+
+import (
+	"fmt"
+
+	"ringo/debug/classify"
+	"ringo/debug/report"
+	"ringo/internal/debugwindow"
+)
+
+// maxSnapshot bounds what is compared, bytes.
+const maxSnapshot = 1 << 20
+
+// mismatchLocked judges a stack that the kernel found changed. In attribute mode the writes have been reported already; if there were none,
+// the engine has missed one, which is a report of its own.
+func (g *Guard) mismatchLocked(vcpu, slot int) *report.Event {
+	if !g.openLocked() {
+		return nil
+	}
+	e, err := g.window.Task(slot)
+	if err != nil {
+		return nil
+	}
+	s := g.sleepers[slot]
+	if s != nil && s.hits > 0 {
+		return nil
+	}
+	if s == nil {
+		s = &sleep{entry: e}
+	}
+	ev := &classify.Evidence{Changed: true, Armed: s.watch != nil && s.beside < flood, Victim: classTask(&e)}
+	v := classify.Judge(ev)
+	event := &report.Event{
+		T: g.c.Now(), Kind: report.KindChange, Rule: string(v.Rule), Verdict: v.Title, Because: v.Because, Next: v.Next, VCPU: vcpu, Engine: "comparison",
+		Victim: &report.Victim{
+			Task: &report.Task{ID: int(e.TID), Name: e.Name, Call: g.call(&e)}, What: "kernel stack",
+			Asleep: g.counterNS(&e), Stack: g.where(&e),
+		},
+	}
+	offset := uint64(0)
+	for i, st := range e.Valid() {
+		from := st.Keep
+		if i > 0 || st.Kind == debugwindow.StackFixed {
+			from = st.SP
+		}
+		if from == 0 || from >= st.Hi || st.Hi-from > maxSnapshot {
+			continue
+		}
+		old := g.read(nil, e.Snapshot+offset, int(st.Hi-from))
+		now := g.read(nil, from, int(st.Hi-from))
+		offset += st.Hi - from
+		if len(old) != len(now) || len(old) == 0 {
+			continue
+		}
+		first, last := differ(old, now)
+		if first < 0 {
+			continue
+		}
+		event.Victim.Lo, event.Victim.Hi, event.Victim.SP = report.Address(st.Lo), report.Address(st.Hi), report.Address(from)
+		event.At = report.Address(from + uint64(first))
+		event.Old, event.New = report.Hex(old[first:last+1]), report.Hex(now[first:last+1])
+		event.Victim.Zone = classify.Stack{Span: classify.Span{Lo: st.Lo, Hi: st.Hi}, SP: from, Frame: savedFrame}.Zone(from + uint64(first)).String()
+		event.Because = append(event.Because, fmt.Sprintf("%d bytes from %#x on; the last comparison was when it fell asleep", last+1-first, from+uint64(first)))
+		break
+	}
+	if event.Victim.Hi == 0 {
+		// The kernel says it differs and the monitor sees no difference: believe neither.
+		st := e.Stacks[0]
+		event.Victim.Lo, event.Victim.Hi = report.Address(st.Lo), report.Address(max(st.Hi, st.Lo+1))
+		event.Because = append(event.Because, "the bytes cannot be shown: the snapshot or the stack is not readable, or is the same again")
+	}
+	g.notes(event)
+	p := g.last[slot]
+	p.wrong = true
+	g.last[slot] = p
+	g.count.reports++
+	return event
+}
+
+// counterNS is how long a task has been asleep by its own clock. The guest's counter of this moment is not known without an
+// ioctl, so the monitor's record of the park counts where there is one.
+func (g *Guard) counterNS(e *debugwindow.Entry) int64 {
+	if s := g.sleepers[e.Slot]; s != nil {
+		return max(g.c.Now()-s.at, 1)
+	}
+	return 0
+}
+
+// differ is the first and the last index at which a and b, of one length, differ; -1 for nowhere.
+func differ(a, b []byte) (first, last int) {
+	first, last = -1, -1
+	for i := range a {
+		if a[i] != b[i] {
+			if first < 0 {
+				first = i
+			}
+			last = i
+		}
+	}
+	return first, last
+}
