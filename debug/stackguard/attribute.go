@@ -20,14 +20,16 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 	var events []*report.Event
 	var flooded []Watch
 	g.count.hits++
-	inside := false
+	outside := true
 	for _, sp := range append([]*span(nil), g.pages[w.GPA&^(pageSize-1)]...) {
-		e, beside := g.spanHitLocked(sp, w)
+		e, where := g.spanHitLocked(sp, w)
 		if e != nil {
 			events = append(events, e)
 		}
-		if !beside {
-			inside = true
+		if where != nowhere {
+			outside = false
+		}
+		if where == inside {
 			continue
 		}
 		if sp.s.beside++; sp.s.beside == flood {
@@ -35,7 +37,7 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 			flooded = append(flooded, g.wakeLocked(sp.s))
 		}
 	}
-	if !inside {
+	if outside {
 		g.count.outside++
 	}
 	g.mu.Unlock()
@@ -46,40 +48,49 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 	return hit.Continue
 }
 
-// spanHitLocked says what a write means for one sleeper: a report, or nothing. beside says that it touched its pages only.
-func (g *Guard) spanHitLocked(sp *span, w *hit.Write) (event *report.Event, beside bool) {
+// place is where a write went, for one sleeper.
+type place int
+
+const (
+	nowhere  place = iota // its pages only
+	harmless              // its stack, where anybody may write
+	inside                // what is guarded
+)
+
+// spanHitLocked says what a write means for one sleeper: a report, or nothing.
+func (g *Guard) spanHitLocked(sp *span, w *hit.Write) (*report.Event, place) {
 	at, page := sp.address(w.GPA)
 	if page < 0 {
-		return nil, true
+		return nil, nowhere
 	}
 	zone, first := sp.stack.Worst(at, uint64(w.Len))
 	if zone == classify.Outside {
-		return nil, true
+		return nil, nowhere
 	}
 	// The entry as it is now: the task may be on its way out of its sleep, or its stack have moved.
 	now, err := g.window.Task(sp.s.entry.Slot)
 	switch {
 	case err == nil && !now.Torn && (now.State != debugwindow.TaskParked || now.Parks != sp.s.entry.Parks):
 		g.count.late++
-		return nil, true
+		return nil, harmless
 	case g.movedLocked(sp, w):
 		g.count.moved++
-		return nil, true
+		return nil, harmless
 	case zone == classify.Dead:
 		g.count.dead++
-		return nil, sp.kind == debugwindow.StackGoroutine
+		return nil, harmless
 	}
 	sp.s.hits++
 	e := g.evidenceLocked(sp, w, at, zone, page)
 	if zone.Allowable() && w.Kind.ByInstruction() && !w.Registers.User {
 		if i := allowed(g.rules, e.Callers); i >= 0 {
 			g.count.allowed[i]++
-			return nil, false
+			return nil, inside
 		}
 	}
 	sp.s.reports++
 	g.count.reports++
-	return g.eventLocked(sp, w, e, at, first, zone), false
+	return g.eventLocked(sp, w, e, at, first, zone), inside
 }
 
 // movedLocked says that a goroutine's stack is not there any more: the runtime has moved it. Without a Guest (a device wrote)

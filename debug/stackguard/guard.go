@@ -237,6 +237,11 @@ func (g *Guard) Counters() report.Counters {
 			c.Engine = g.c.Engine.Name()
 		}
 	}
+	if g.mode == Detect && g.window != nil {
+		for _, t := range g.window.Tasks() {
+			c.Sleeps += t.Parks // the kernel compares them all
+		}
+	}
 	for i, hits := range n.allowed {
 		if hits > 0 {
 			c.Allowed = append(c.Allowed, report.Allowed{Rule: g.rules[i].Name, Hits: hits})
