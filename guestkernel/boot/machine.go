@@ -152,6 +152,9 @@ func (hardware) CPUs() int { return int(nucleus.BootInfo().CPUs) }
 // CPU implements task.Machine.
 func (hardware) CPU() int { return currentCPU() }
 
+// MoveTo implements task.Machine.
+func (hardware) MoveTo(cpus uint64) bool { return nucleus.MoveTo(cpus) }
+
 // NewContext implements task.Machine.
 func (hardware) NewContext() (task.Context, error) {
 	c, err := nucleus.NewUserContext()
@@ -181,6 +184,8 @@ func (hardware) Run(c task.Context) task.Event {
 		default:
 			ev.Access = mm.Read
 		}
+	case nucleus.EventElsewhere:
+		ev.Kind = task.EventElsewhere
 	case nucleus.EventException:
 		ev.Kind = task.EventException
 		sig, code := e.Signal()

@@ -5,6 +5,7 @@ package boot
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,6 +134,9 @@ func (m *hostMachine) inUse() int {
 
 func (m *hostMachine) CPUs() int { return 2 }
 func (m *hostMachine) CPU() int  { return 0 }
+
+// MoveTo has nothing to do: a context is wherever it may be.
+func (m *hostMachine) MoveTo(uint64) bool { return true }
 
 // hostTable is an address space: a traced process and the thread that traces it.
 type hostTable struct {
@@ -266,6 +270,7 @@ type hostContext struct {
 	table  atomic.Pointer[hostTable]
 	m      *hostMachine
 	kick   atomic.Bool
+	cpus   uint64
 }
 
 // hostVector is the size of the host CPU's XSAVE image in standard format; a shorter one is refused.
@@ -297,7 +302,7 @@ func hostInitialVector() []byte {
 
 func (m *hostMachine) NewContext() (task.Context, error) {
 	sizeOnce.Do(func() { hostVector = probeVector() })
-	return &hostContext{m: m, vector: hostInitialVector()}, nil
+	return &hostContext{m: m, cpus: 3, vector: hostInitialVector()}, nil
 }
 
 func (c *hostContext) Syscall() (uint64, [6]uint64) {
@@ -315,6 +320,8 @@ func (c *hostContext) SetTLS(v uint64)     { c.regs.FSBase = v }
 func (c *hostContext) Regs() *task.Regs    { return &c.regs }
 func (c *hostContext) VectorState() []byte { return c.vector }
 func (c *hostContext) Release()            {}
+func (c *hostContext) SetAllowed(m uint64) { c.cpus = m }
+func (c *hostContext) LastCPU() int        { return bits.TrailingZeros64(c.cpus) }
 func (c *hostContext) Reset(entry, sp uint64) {
 	c.regs = task.Regs{IP: entry, SP: sp, CS: 0x33, SS: 0x2b, Flags: 0x202, OrigAX: ^uint64(0)}
 }

@@ -166,6 +166,10 @@ func InterruptUser(c *UserContext) {
 // Kick interrupts a CPU: user mode ends there with EventInterrupt. Any goroutine.
 func Kick(cpu int) { call(callKick, uint64(cpu), 0, 0, 0) }
 
+// MoveTo moves the calling thread to one of the CPUs of a set (bit n for CPU n) and answers whether there is such a CPU. By the time it
+// returns, the goroutine may have gone on to another one: RunUser looks for itself. Any goroutine.
+func MoveTo(cpus uint64) bool { return int64(call(callMove, cpus, 0, 0, 0)) == 0 }
+
 // ShootdownUser removes translations of [va, va+size) of an address space from all TLBs, and
 // returns when no CPU uses one any more. Any goroutine.
 func ShootdownUser(root, va, size uint64) { call(callShootdown, root, va, size, 0) }

@@ -34,6 +34,7 @@ const (
 	EventSyscall   = ring0.EventSyscall
 	EventPageFault = ring0.EventPageFault
 	EventException = ring0.EventException
+	EventElsewhere = ring0.EventElsewhere
 
 	AccessRead  = ring0.AccessRead
 	AccessWrite = ring0.AccessWrite

@@ -60,6 +60,7 @@ var k kernelState
 type cpuState struct {
 	current  int32 // thread that runs, -1: none
 	preempt  bool  // a woken thread shall run before the current one
+	handed   bool  // the current thread was handed to this CPU and has its slice before others that were
 	armed    int64 // Nanotime for which the timer is programmed, 0: none
 	sliceEnd int64 // Nanotime at which the current thread gives way, 0: nobody waits
 	pollTime int64 // ns to poll before the next halt
@@ -220,13 +221,20 @@ func leave(c *cpuState, me int) {
 				// The woken thread goes first; the current one keeps its place.
 				next := s.next()
 				s.requeue(c.current, true)
-				switchTo(c, me, next)
+				switchTo(c, me, next, false)
+			case !c.handed && s.handed[me].head != none:
+				next, _ := s.take(me)
+				s.requeue(c.current, true)
+				if others := s.idle &^ (1 << me); others != 0 {
+					s.kickOne(others) // for the one that gave way
+				}
+				switchTo(c, me, next, true)
 			}
 		}
 		c.preempt = false
 		if c.current == none {
-			if next := s.next(); next != none {
-				switchTo(c, me, next)
+			if next, handed := s.take(me); next != none {
+				switchTo(c, me, next, handed)
 			}
 		}
 		if c.current != none && deliverSignals(c.current) {
@@ -257,11 +265,11 @@ func leave(c *cpuState, me int) {
 		adaptPoll(c, halted < maxPoll)
 		interrupted(c, me, source)
 	}
-	if s.queue.head == none {
+	if !s.work(me) {
 		c.sliceEnd = 0
 	} else if c.sliceEnd == 0 {
 		length := int64(slice)
-		if s.idle&^(1<<me) != 0 {
+		if s.queue.head != none && s.idle&^(1<<me) != 0 {
 			length = slice / 20 // soon another CPU takes over what waits here
 		}
 		c.sliceEnd = nanotime() + length
@@ -279,13 +287,13 @@ func poll(c *cpuState, me int) bool {
 	s.polling |= 1 << me
 	unlock()
 	for end := nanotime() + c.pollTime; nanotime() < end; pause() {
-		if atomic.LoadInt32(&s.queue.head) != none || atomic.LoadUint32(&c.flush) != flushNothing {
+		if s.work(me) || atomic.LoadUint32(&c.flush) != flushNothing {
 			break
 		}
 	}
 	lock()
 	s.polling &^= 1 << me
-	if s.queue.head == none {
+	if !s.work(me) {
 		s.idle |= 1 << me // who gave us a thread that somebody else took has cleared it
 		return false
 	}
@@ -306,11 +314,11 @@ func adaptPoll(c *cpuState, soon bool) {
 	}
 }
 
-func switchTo(c *cpuState, me int, i int32) {
+func switchTo(c *cpuState, me int, i int32, handed bool) {
 	t := &k.sched.threads[i]
 	t.state, t.cpu = threadRunning, int32(me)
 	t.switches++
-	c.current = i
+	c.current, c.handed = i, handed
 	c.sliceEnd = 0
 	setThread(&t.ctx)
 }
@@ -356,6 +364,7 @@ func interrupted(c *cpuState, me int, source uint64) {
 		}
 		if c.sliceEnd != 0 && now >= c.sliceEnd {
 			c.sliceEnd = 0
+			c.handed = false // others that were handed over may have the CPU now
 			if c.current != none && s.queue.head != none {
 				if others := s.idle &^ (1 << me); others != 0 {
 					s.kickOne(others)

@@ -1,6 +1,12 @@
 package nucleus
 
-import "golang.org/x/sys/unix"
+import (
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"ringo/internal/bootinfo"
+)
 
 // Threads are the runtime's Ms. They live in a fixed array and name each other by index.
 const (
@@ -56,6 +62,7 @@ type scheduler struct {
 	high    int32 // threads [0, high) have been used
 	queue   list
 	queued  int
+	handed  [bootinfo.MaxCPUs]list // threads that shall run on this CPU and no other
 	futexes [futexBuckets]list
 	timers  [maxThreads]int32 // heap of threads by deadline
 	ntimers int32
@@ -68,6 +75,9 @@ const futexBuckets = 256
 
 func (s *scheduler) init() {
 	s.queue = list{none, none}
+	for i := range s.handed {
+		s.handed[i] = list{none, none}
+	}
 	for i := range s.futexes {
 		s.futexes[i] = list{none, none}
 	}
@@ -166,6 +176,34 @@ func (s *scheduler) next() int32 {
 		s.queued--
 	}
 	return i
+}
+
+// hand gives the running thread i to a CPU of a set, an idle one if there is one. The thread that runs there gives way, unless it was handed over
+// itself: then it keeps the CPU for its slice.
+func (s *scheduler) hand(i int32, cpus uint64) {
+	if free := cpus & s.idle; free != 0 {
+		cpus = free
+	}
+	bit := cpus & -cpus
+	s.threads[i].state = threadRunnable
+	s.pushBack(&s.handed[lowestBit(bit)], i)
+	s.idle &^= bit
+	s.kick |= bit &^ s.polling
+}
+
+// take takes the thread that a CPU runs next, -1 when there is none. handed: it was handed to this CPU.
+func (s *scheduler) take(cpu int) (i int32, handed bool) {
+	l := &s.handed[cpu]
+	if i = l.head; i != none {
+		s.unlink(l, i)
+		return i, true
+	}
+	return s.next(), false
+}
+
+// work says whether there is a thread that a CPU could run. Also without the lock, as a hint.
+func (s *scheduler) work(cpu int) bool {
+	return atomic.LoadInt32(&s.queue.head) != none || atomic.LoadInt32(&s.handed[cpu].head) != none
 }
 
 // sleep makes the running thread i wait. deadline 0: without limit.

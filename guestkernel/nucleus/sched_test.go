@@ -71,6 +71,35 @@ func TestReadyKicksAnIdleCPUOnce(t *testing.T) {
 	}
 }
 
+// TestHandedThreadRunsOnItsCPUOnly: the run queue is for everybody, a thread that was handed over for one CPU.
+func TestHandedThreadRunsOnItsCPUOnly(t *testing.T) {
+	s := newScheduler(t, 4)
+	s.idle = 0b1000
+	s.hand(0, 0b0110) // nobody of them is idle: the lowest, interrupted
+	if s.kick != 0b0010 {
+		t.Errorf("kick %b, want CPU 1", s.kick)
+	}
+	s.hand(1, 0b1010) // CPU 3 is idle
+	if s.kick != 0b1010 || s.idle != 0 {
+		t.Errorf("kick %b, idle %b, want CPU 3 kicked and not idle any more", s.kick, s.idle)
+	}
+	s.ready(2, false, self)
+	if s.work(1) != true || s.work(0) != true {
+		t.Error("CPUs do not see their work")
+	}
+	if i, handed := s.take(0); i != 2 || handed {
+		t.Errorf("CPU 0 took %d", i)
+	}
+	if i, _ := s.take(0); i != none || s.work(0) {
+		t.Errorf("CPU 0 took %d, which is for another one", i)
+	}
+	for cpu, want := range map[int]int32{1: 0, 3: 1} {
+		if i, handed := s.take(cpu); i != want || !handed {
+			t.Errorf("CPU %d took %d, want %d", cpu, i, want)
+		}
+	}
+}
+
 func TestPollingCPUNeedsNoInterrupt(t *testing.T) {
 	s := newScheduler(t, 2)
 	s.idle, s.polling = 0b110, 0b100

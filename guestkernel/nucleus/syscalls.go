@@ -15,6 +15,7 @@ const (
 	callShootdown
 	callReleaseRoot
 	callKick
+	callMove
 	callStats
 	callPowerOff
 	callFatal
@@ -70,6 +71,8 @@ func dispatch(i int32, t *context, nr uint64, me int) int64 {
 			k.sched.kick |= 1 << cpu
 		}
 		return 0
+	case callMove:
+		return callMoveThread(i, t.Arg(0), me)
 	case callStats:
 		return fillStats(t.Arg(0), t.Arg(1))
 	case callPowerOff:
@@ -228,6 +231,20 @@ func sysYield(i int32) int64 {
 	}
 	k.sched.threads[i].ctx.SetResult(0)
 	k.sched.requeue(i, false)
+	return noReturn
+}
+
+// callMoveThread is MoveTo.
+func callMoveThread(i int32, cpus uint64, me int) int64 {
+	cpus &= k.online
+	switch {
+	case cpus == 0:
+		return -int64(unix.EINVAL)
+	case cpus>>me&1 != 0:
+		return 0
+	}
+	k.sched.threads[i].ctx.SetResult(0)
+	k.sched.hand(i, cpus)
 	return noReturn
 }
 

@@ -2,7 +2,6 @@ package syscalls
 
 import (
 	"encoding/binary"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,22 +17,18 @@ const (
 
 func init() {
 	register(map[string]Handler{
-		"uname":             sysUname,
-		"sethostname":       sysSethostname,
-		"setdomainname":     sysSetdomainname,
-		"sysinfo":           sysSysinfo,
-		"getrandom":         sysGetrandom,
-		"prlimit64":         sysPrlimit,
-		"getrlimit":         sysGetrlimit,
-		"setrlimit":         sysSetrlimit,
-		"prctl":             sysPrctl,
-		"sched_yield":       func(*task.Task, Args) (uint64, error) { runtime.Gosched(); return 0, nil },
-		"sched_getaffinity": sysSchedGetaffinity,
-		"sched_setaffinity": sysSchedSetaffinity,
-		"getcpu":            sysGetcpu,
-		"personality":       sysPersonality,
-		"rseq":              notImplemented,
-		"membarrier":        notImplemented,
+		"uname":         sysUname,
+		"sethostname":   sysSethostname,
+		"setdomainname": sysSetdomainname,
+		"sysinfo":       sysSysinfo,
+		"getrandom":     sysGetrandom,
+		"prlimit64":     sysPrlimit,
+		"getrlimit":     sysGetrlimit,
+		"setrlimit":     sysSetrlimit,
+		"prctl":         sysPrctl,
+		"personality":   sysPersonality,
+		"rseq":          notImplemented,
+		"membarrier":    notImplemented,
 	})
 }
 
@@ -162,45 +157,6 @@ func sysSetrlimit(t *task.Task, a Args) (uint64, error) {
 		return 0, unix.EFAULT
 	}
 	return sysPrlimit(t, Args{0, a[0], a[1], 0})
-}
-
-func sysSchedGetaffinity(t *task.Task, a Args) (uint64, error) {
-	if a[1]*8 < uint64(t.Kernel().Machine.CPUs()) || a[1]%8 != 0 {
-		return 0, unix.EINVAL
-	}
-	if pid := a.Int(0); pid != 0 && t.Kernel().Find(pid) == nil {
-		return 0, unix.ESRCH
-	}
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], 1<<t.Kernel().Machine.CPUs()-1)
-	return 8, t.CopyOutUser(a[2], b[:])
-}
-
-// sysSchedSetaffinity takes a mask that has an existing CPU. Tasks are goroutines and not bound to CPUs.
-func sysSchedSetaffinity(t *task.Task, a Args) (uint64, error) {
-	if pid := a.Int(0); pid != 0 && t.Kernel().Find(pid) == nil {
-		return 0, unix.ESRCH
-	}
-	var b [8]byte
-	if err := t.CopyInUser(a[2], b[:min(a[1], 8)]); err != nil {
-		return 0, err
-	}
-	if binary.LittleEndian.Uint64(b[:])&(1<<t.Kernel().Machine.CPUs()-1) == 0 {
-		return 0, unix.EINVAL
-	}
-	return 0, unix.ENOSYS
-}
-
-func sysGetcpu(t *task.Task, a Args) (uint64, error) {
-	cpu, node := uint32(t.Kernel().Machine.CPU()), uint32(0)
-	for i, v := range []uint32{cpu, node} {
-		if a[i] != 0 {
-			if err := putUint32(t, a[i], v); err != nil {
-				return 0, err
-			}
-		}
-	}
-	return 0, nil
 }
 
 func sysPersonality(_ *task.Task, a Args) (uint64, error) {

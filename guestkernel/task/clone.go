@@ -63,6 +63,7 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 	c.creds.Store(t.creds.Load())
 	c.noNew.Store(t.noNew.Load())
 	c.nice.Store(t.nice.Load())
+	c.affinity.Store(t.affinity.Load())
 	c.policy.Store(t.policy.Load())
 	if f&unix.CLONE_VM != 0 {
 		t.space.Hold()

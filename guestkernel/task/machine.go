@@ -14,6 +14,7 @@ const (
 	EventInterrupt EventKind = iota // timer tick or kick
 	EventSyscall
 	EventPageFault // Addr and Access
+	EventElsewhere // user mode was not entered: the CPU is not one of those allowed
 	EventException // Signal and Code say what Linux makes of it
 )
 
@@ -53,6 +54,9 @@ type Context interface {
 	SetVectorState(b []byte) bool
 	// SetRoot selects the address space (GPA of the page-table root).
 	SetRoot(phys uint64)
+	// SetAllowed sets the CPUs on which Run enters user mode, bit n for CPU n; all at first. LastCPU is where it did last.
+	SetAllowed(cpus uint64)
+	LastCPU() int
 	// Interrupt makes Run return soon, or at once if it is called next. Any goroutine.
 	Interrupt()
 	// Release frees the context.
@@ -67,6 +71,8 @@ type Machine interface {
 	// CPUs is the number of CPUs, CPU the one that the calling goroutine is on.
 	CPUs() int
 	CPU() int
+	// MoveTo moves the calling goroutine to one of a set of CPUs, for the moment.
+	MoveTo(cpus uint64) bool
 }
 
 // Syscalls serves system calls.

@@ -36,6 +36,9 @@ func (t *Task) run() {
 			break
 		}
 		t.slot.OnCPU()
+		if a := t.affinity.Load(); a != t.applied {
+			t.applyAffinity(a)
+		}
 		ev := t.k.Machine.Run(t.ctx)
 		switch ev.Kind {
 		case EventSyscall:
@@ -46,6 +49,8 @@ func (t *Task) run() {
 			}
 		case EventException:
 			t.fault(ev.Signal, ev.Code, ev.Addr, fault{Trap: ev.Trap, Error: ev.Error})
+		case EventElsewhere:
+			t.relocate()
 		case EventInterrupt:
 			t.account()
 			t.group.checkCPUTimers()

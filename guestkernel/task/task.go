@@ -38,6 +38,7 @@ type Task struct {
 	waiter        futexWaiter
 	undo          *ipc.Undo   // nil: no SEM_UNDO yet
 	slot          *trace.Slot // entry in the debug window, or nil
+	applied       uint64      // affinity that ctx knows
 
 	creds    atomic.Pointer[vfs.Creds]
 	view     atomic.Pointer[View]
@@ -48,6 +49,7 @@ type Task struct {
 	pdeath   atomic.Int32 // PR_SET_PDEATHSIG
 	noNew    atomic.Bool  // PR_SET_NO_NEW_PRIVS
 	nice     atomic.Int32
+	affinity atomic.Uint64 // 0: all CPUs
 	policy   atomic.Int32
 	sysno    atomic.Int64 // call being served, -1 outside
 	switches atomic.Uint64

@@ -260,6 +260,10 @@ TEXT ·enterUser(SB),NOSPLIT|NOFRAME,$0-8
 
 	// Say where we are, then look for a kick: Interrupt does it in the opposite order.
 	MOVQ cpu_index(GS), AX
+	MOVQ UserContext_allowed(BX), CX
+	BTQ AX, CX
+	JCC elsewhere
+	MOVL AX, UserContext_last(BX)
 	INCL AX
 	XCHGL AX, UserContext_cpu(BX)
 	CMPL UserContext_kick(BX), $0
@@ -317,6 +321,11 @@ iret:
 	LEAQ Regs_IP(BX), SP
 	MOVQ Regs_BX(BX), BX
 	IRETQ
+elsewhere:
+	// Not on this CPU. A kick is left to the next entry, or to the caller's look at what is pending.
+	MOVL $const_vectorElsewhere, (UserContext_event+Event_Vector)(BX)
+	STI
+	RET
 kicked:
 	MOVL $0, UserContext_kick(BX)
 	MOVL $0, UserContext_cpu(BX)

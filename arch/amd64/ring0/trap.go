@@ -26,12 +26,13 @@ const (
 	vectorAC = 17
 	vectorXM = 19
 
-	vectorTimer    = 32
-	vectorIPI      = 33
-	vectorSpurious = 0x5f // low four bits set, as old APICs want it
-	vectorLine     = 40   // + I/O APIC pin
-	numVectors     = 96
-	vectorSyscall  = 256 // not a vector: the user executed SYSCALL
+	vectorTimer     = 32
+	vectorIPI       = 33
+	vectorSpurious  = 0x5f // low four bits set, as old APICs want it
+	vectorLine      = 40   // + I/O APIC pin
+	numVectors      = 96
+	vectorElsewhere = 257 // not a vector: the CPU is not one that may run the context
+	vectorSyscall   = 256 // not a vector: the user executed SYSCALL
 )
 
 // boot runs on CPU 0 alone, on the boot stack and the boot page tables.

@@ -26,6 +26,7 @@ const (
 	EventSyscall                    // ctx.Syscall says which
 	EventPageFault                  // Addr, Access, Present
 	EventException                  // any other exception: Event.Signal says what Linux makes of it
+	EventElsewhere                  // user mode was not entered: this is not an allowed CPU
 )
 
 // Access is what a faulting instruction wanted.
@@ -60,7 +61,10 @@ type UserContext struct {
 	kick  uint32 // Interrupt was called; taken back by RunUser
 	cpu   uint32 // 1 + number of the CPU that is in user mode with it, 0: none
 	event Event
-	_     [userVectorOffset - unsafe.Sizeof(Regs{}) - 16 - unsafe.Sizeof(Event{})]byte
+
+	allowed uint64 // CPUs that may run it, bit n for CPU n
+	last    uint32 // CPU that was in user mode with it last
+	_       [userVectorOffset - unsafe.Sizeof(Regs{}) - 28 - unsafe.Sizeof(Event{})]byte
 
 	vector [userContextSize - userVectorOffset]byte // XSAVE area, standard format
 }
@@ -136,6 +140,12 @@ func (c *UserContext) VectorState() []byte { return c.vector[:vectorSize] }
 // when b is shorter than the legacy area and the header.
 func (c *UserContext) SetVectorState(b []byte) bool { return sanitizeVector(c.vector[:vectorSize], b) }
 
+// SetAllowed sets the CPUs on which RunUser enters user mode, bit n for CPU n; all at first.
+func (c *UserContext) SetAllowed(cpus uint64) { c.allowed = cpus }
+
+// LastCPU is the CPU that was in user mode with it last.
+func (c *UserContext) LastCPU() int { return int(c.last) }
+
 // Interrupt makes RunUser of this context return (or not enter user mode at all) with
 // EventInterrupt. It reports which CPU has to be sent an IPI, or -1. Any goroutine.
 func (c *UserContext) Interrupt() (cpu int) {
@@ -153,6 +163,8 @@ func RunUser(c *UserContext) Event {
 	switch {
 	case e.Vector == vectorSyscall:
 		e.Kind = EventSyscall
+	case e.Vector == vectorElsewhere:
+		e.Kind = EventElsewhere
 	case e.Vector >= 32:
 		e.Kind = EventInterrupt
 	default:
@@ -165,7 +177,7 @@ func RunUser(c *UserContext) Event {
 // vector state initial, kernel root.
 func InitUserContext(page uintptr) *UserContext {
 	c := (*UserContext)(pointer(uint64(page)))
-	c.root = kernelRoot
+	c.root, c.allowed = kernelRoot, ^uint64(0)
 	c.Reset(0, 0)
 	return c
 }

@@ -14,6 +14,10 @@ func RunUser(c *UserContext) Event {
 		atomic.StoreUint32(&c.kick, 0)
 		return Event{Kind: EventInterrupt, User: true, Addr: c.regs.PC}
 	}
+	if c.syndrome == syndromeElsewhere {
+		atomic.StoreUint32(&c.kick, 0)
+		return Event{Kind: EventElsewhere, User: true, Addr: c.regs.PC}
+	}
 	e := classify(c.syndrome, c.fault, c.regs.PC)
 	e.User = true
 	if e.Kind == EventSyscall {
@@ -27,7 +31,7 @@ func RunUser(c *UserContext) Event {
 // vector state initial, kernel root.
 func InitUserContext(page uintptr) *UserContext {
 	c := (*UserContext)(pointer(uint64(page)))
-	c.root = kernelRoot
+	c.root, c.allowed = kernelRoot, ^uint64(0)
 	c.Reset(0, 0)
 	return c
 }

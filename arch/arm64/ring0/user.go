@@ -25,6 +25,7 @@ const (
 	EventSyscall                    // ctx.Syscall says which
 	EventPageFault                  // Addr, Access, Present
 	EventException                  // any other exception: Event.Signal says what Linux makes of it
+	EventElsewhere                  // user mode was not entered: this is not an allowed CPU
 )
 
 // Access is what a faulting instruction wanted.
@@ -60,7 +61,9 @@ type UserContext struct {
 	cpu      uint32 // 1 + number of the CPU that is in user mode with it, 0: none
 	syndrome uint64 // ESR_EL1 of the trap that ended user mode, or syndromeInterrupt
 	fault    uint64 // FAR_EL1
-	_        [userVectorOffset - unsafe.Sizeof(Regs{}) - 32]byte
+	allowed  uint64 // CPUs that may run it, bit n for CPU n
+	last     uint32 // CPU that was in user mode with it last
+	_        [userVectorOffset - unsafe.Sizeof(Regs{}) - 44]byte
 
 	vector [userContextSize - userVectorOffset]byte // struct user_fpsimd_state
 }
@@ -71,6 +74,7 @@ const (
 
 	// syndromeInterrupt is not an ESR: bits 63 to 57 of the register are zero.
 	syndromeInterrupt = 1 << 63
+	syndromeElsewhere = 1 << 62
 )
 
 // Regs are the general registers, to read or change between two RunUser calls.
@@ -142,6 +146,12 @@ func (c *UserContext) SetVectorState(b []byte) bool {
 	copy(c.vector[:vectorSize], b)
 	return true
 }
+
+// SetAllowed sets the CPUs on which RunUser enters user mode, bit n for CPU n; all at first.
+func (c *UserContext) SetAllowed(cpus uint64) { c.allowed = cpus }
+
+// LastCPU is the CPU that was in user mode with it last.
+func (c *UserContext) LastCPU() int { return int(c.last) }
 
 // Interrupt makes RunUser of this context return (or not enter user mode at all) with
 // EventInterrupt. It reports which CPU has to be sent an IPI, or -1. Any goroutine.

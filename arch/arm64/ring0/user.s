@@ -18,6 +18,10 @@ TEXT ·enterUser(SB), NOSPLIT, $32-9
 	// Announce the CPU, then look for a kick: UserContext.Interrupt does the two in the other
 	// order, with a full barrier between on both sides.
 	MOVD	cpu_index(R1), R2
+	MOVD	UserContext_allowed(R0), R3
+	LSR	R2, R3, R3
+	TBZ	$0, R3, elsewhere
+	MOVW	R2, UserContext_last(R0)
 	ADD	$1, R2
 	MOVW	R2, UserContext_cpu(R0)
 	DMB	$11
@@ -103,6 +107,15 @@ back:
 	SUB	$8, RSP, R29
 	MSR	$6, DAIFClr // IRQ and SError; debug and FIQ stay masked in the kernel
 	MOVD	0(RSP), R30 // the assembler takes this function for a leaf that keeps LR
+	MOVD	$1, R0
+	MOVB	R0, entered+8(FP)
+	RET
+
+	// Not on this CPU.
+elsewhere:
+	MOVD	$const_syndromeElsewhere, R2
+	MOVD	R2, UserContext_syndrome(R0)
+	MSR	$6, DAIFClr
 	MOVD	$1, R0
 	MOVB	R0, entered+8(FP)
 	RET

@@ -347,12 +347,11 @@ func (p process) statusText() []byte {
 	queued, _ := p.group.Limit(unix.RLIMIT_SIGPENDING)
 	fmt.Fprintf(&b, "Threads:\t%d\nSigQ:\t0/%d\nSigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n", s.Threads, queued, s.Pending, s.SharedPending, s.Blocked, s.Ignored, s.Caught)
 	fmt.Fprintf(&b, "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\nCapAmb:\t%016x\nNoNewPrivs:\t0\nSeccomp:\t0\n", c.Inheritable, c.Permitted, c.Effective, c.Bounding, c.Ambient)
-	cpus := p.fs.CPUs
-	fmt.Fprintf(&b, "Cpus_allowed:\t%x\nCpus_allowed_list:\t0", uint64(1)<<cpus-1)
-	if cpus > 1 {
-		fmt.Fprintf(&b, "-%d", cpus-1)
+	cpus := uint64(1)<<p.fs.CPUs - 1
+	if p.task != nil {
+		cpus = p.task.Affinity()
 	}
-	b.WriteByte('\n')
+	fmt.Fprintf(&b, "Cpus_allowed:\t%x\nCpus_allowed_list:\t%s\n", cpus, cpuList(cpus))
 	return b.Bytes()
 }
 
@@ -382,4 +381,25 @@ func (p process) limits() []byte {
 		b = fmt.Appendf(b, "%-25s %-20s %-20s %-10s\n", l.name, value(cur), value(most), l.unit)
 	}
 	return b
+}
+
+// cpuList is a set of CPUs as cpuset(7) lists it: "0-2,5".
+func cpuList(cpus uint64) string {
+	var parts []string
+	for first := 0; first < 64; first++ {
+		if cpus>>first&1 == 0 {
+			continue
+		}
+		last := first
+		for last < 63 && cpus>>(last+1)&1 != 0 {
+			last++
+		}
+		if part := strconv.Itoa(first); last > first {
+			parts = append(parts, part+"-"+strconv.Itoa(last))
+		} else {
+			parts = append(parts, part)
+		}
+		first = last
+	}
+	return strings.Join(parts, ",")
 }
