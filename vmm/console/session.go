@@ -49,6 +49,9 @@ type Options struct {
 
 	// Signals are passed on to the program; see Signals. nil: none.
 	Signals <-chan os.Signal
+
+	// Mirror shows the program's output to others. nil: nobody.
+	Mirror *Mirror
 }
 
 // Result is how the program ended.
@@ -330,6 +333,9 @@ func (s *session) finish() {
 	timer := time.AfterFunc(flushTime, s.noOutput.stop)
 	s.outputs.Wait()
 	timer.Stop()
+	if s.o.Mirror != nil {
+		s.o.Mirror.end()
+	}
 	s.noOutput.stop()
 	s.noInput.close()
 	s.noOutput.close()

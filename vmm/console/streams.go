@@ -14,8 +14,9 @@ import (
 
 // pump counts what has gone from a port to its stream.
 type pump struct {
-	moved uint64 // bytes written; guarded by session.mu
-	ended bool   // no more will come; guarded by session.mu
+	shown *Mirror // nil: nobody looks
+	moved uint64  // bytes written; guarded by session.mu
+	ended bool    // no more will come; guarded by session.mu
 }
 
 // startOutput joins the ports to the output streams.
@@ -29,6 +30,10 @@ func (s *session) startOutput() {
 	var terminal io.Writer = log
 	if s.o.Terminal != nil {
 		terminal = s.stoppableWriter(s.o.Terminal)
+	}
+	if s.o.Mirror != nil {
+		s.stdout.shown, s.stderr.shown, s.console.shown = s.o.Mirror, s.o.Mirror, s.o.Mirror
+		s.o.Mirror.start(s.o.Ports.Console)
 	}
 	join(&s.stdout, s.o.Ports.Stdio, s.stoppableWriter(s.o.Stdout), pipeBroken)
 	join(&s.stderr, s.o.Ports.Stderr, s.stoppableWriter(s.o.Stderr), pipeBroken)
@@ -57,6 +62,9 @@ func (s *session) copyOut(p *pump, port io.Reader, w io.Writer, broken func()) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := port.Read(buf)
+		if n > 0 && p.shown != nil {
+			_, _ = p.shown.Write(buf[:n])
+		}
 		if n > 0 && w != nil {
 			if _, werr := w.Write(buf[:n]); werr != nil {
 				w = nil
