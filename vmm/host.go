@@ -122,9 +122,16 @@ func (c *runCommand) inHosted(ctx context.Context, o guest.Options) error {
 	if !exists(binary) {
 		return c.fail(fmt.Errorf("%s is missing: run `make build`", binary))
 	}
+	name, err := c.claim("hosted")
+	if err != nil {
+		return c.fail(err)
+	}
 	argv := []string{binary, "run", "--host", "kvm", "--arch", c.Arch, "--cpus", strconv.Itoa(c.CPUs), "--mem", strconv.FormatUint(uint64(c.Mem), 10)}
+	if name != nil {
+		defer name.Close()
+		argv = append(argv, "--name", name.String())
+	}
 	var shares []hosted.Share
-	var err error
 	file := func(option, name, rest string, write bool) {
 		if name == "" || err != nil {
 			return
@@ -181,8 +188,15 @@ func (c *runCommand) inHosted(ctx context.Context, o guest.Options) error {
 		}
 	}
 	command := hosted.Command{
-		Argv: argv, Env: append(hosted.DefaultEnv(), wire.ExecTime+"="), Shares: shares, FromMemory: whole,
+		Argv: argv, Env: append(hostedEnv(), wire.ExecTime+"="), Shares: shares, FromMemory: whole,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+	}
+	if name != nil {
+		stop, err := c.forwardControl(ctx, name, binary)
+		if err != nil {
+			return c.fail(err)
+		}
+		defer stop()
 	}
 	return cli.RunAttached(ctx, c.Arch, "auto", command, os.Stderr)
 }

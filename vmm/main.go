@@ -24,13 +24,15 @@ const (
 	statusUsage   = 2
 	statusTimeout = 124
 	statusFailure = 125 // the monitor or the kernel failed
+	statusStopped = 143 // `vmm stop`: as if by SIGTERM
 )
 
 type commands struct {
 	Run       runCommand        `cmd:"" help:"Boot a guest and run a program in it."`
 	Contracts contractsCommands `cmd:"" help:"The contract suite: is it Linux?"`
-	Doctor    doctorCommand     `cmd:"" help:"Find out what this host's /dev/kvm can do, by trying it."`
-	Hosted    cli.Commands      `cmd:"" help:"The KVM host in QEMU for machines whose own /dev/kvm will not do."`
+	controlCommands
+	Doctor doctorCommand `cmd:"" help:"Find out what this host's /dev/kvm can do, by trying it."`
+	Hosted cli.Commands  `cmd:"" help:"The KVM host in QEMU for machines whose own /dev/kvm will not do."`
 }
 
 // heapTarget keeps the monitor's own memory small beside the guest's: a soft limit at which
@@ -61,6 +63,9 @@ func processStart() time.Time {
 }
 
 func run(args []string, started time.Time) int {
+	if len(args) == 2 && args[0] == "relay" {
+		return statusOf(relay(args[1]))
+	}
 	if c, ok := quickRun(args); ok {
 		c.started = started
 		return statusOf(c.Run())

@@ -67,6 +67,8 @@ func (c *runCommand) quickFlag(name, value string) bool {
 		c.Initrd = &value
 	case "--append":
 		c.Append = value
+	case "--name":
+		c.Name = value
 	case "--phases":
 		c.Phases = value
 	case "--add":

@@ -15,10 +15,12 @@ import (
 	"time"
 
 	"ringo/vmm/console"
+	"ringo/vmm/control"
 	"ringo/vmm/guest"
 )
 
 type runCommand struct {
+	Name    string           `placeholder:"NAME" help:"Name for ps, attach, bt and the other commands about a running guest; the default is guest-1 or the next that is free."`
 	Arch    string           `enum:"amd64,arm64" default:"${arch}" help:"Guest architecture: ${enum}."`
 	CPUs    int              `name:"cpus" default:"1" help:"Number of virtual CPUs, 1 to ${maxcpus}."`
 	Mem     size             `default:"256M" help:"Guest memory, like 256M or 2G."`
@@ -56,6 +58,11 @@ func (s *size) UnmarshalText(text []byte) error {
 func (c *runCommand) Run() error {
 	if len(c.Program) > 0 && c.Program[0] == "--" {
 		c.Program = c.Program[1:]
+	}
+	if c.Name != "" {
+		if err := control.CheckName(c.Name); err != nil {
+			return c.fail(fmt.Errorf("%w: --name: %w", guest.ErrUsage, err))
+		}
 	}
 	if c.Timeout < 0 {
 		return c.fail(fmt.Errorf("%w: --timeout %v is negative", guest.ErrUsage, c.Timeout))
@@ -112,6 +119,14 @@ func (c *runCommand) here(ctx context.Context, o guest.Options) error {
 	if c.Verbose {
 		o.Log = os.Stderr
 	}
+	name, err := c.claim("kvm")
+	if err != nil {
+		return c.fail(err)
+	}
+	if name != nil {
+		defer name.Close()
+		o.Live = func(l *guest.Live) (func(), error) { return serveControl(name, l) }
+	}
 	signals, stopSignals := console.Signals()
 	defer stopSignals()
 	o.Signals = signals
@@ -137,6 +152,9 @@ var errTimeout = errors.New("timeout")
 
 // explain prints what went wrong and chooses the exit status.
 func (c *runCommand) explain(err error, outcome guest.Outcome) error {
+	if errors.Is(err, guest.ErrStopped) {
+		return exit(tell(statusStopped, err))
+	}
 	var crash *guest.CrashError
 	if errors.As(err, &crash) {
 		programRan := outcome.Kernel != ""

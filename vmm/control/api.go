@@ -17,8 +17,8 @@ type Info struct {
 	Since   time.Time `json:"since"`
 	State   string    `json:"state"` // one of the States
 	Program []string  `json:"program"`
-	// Breakpoints and watchpoints in force, and whether a debugger is attached.
-	Debugger bool `json:"debugger"`
+	// Terminal: the program has a terminal, which wants a raw one at the other end of its console.
+	Terminal bool `json:"terminal"`
 }
 
 // States of a guest.

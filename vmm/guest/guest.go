@@ -48,6 +48,11 @@ type Options struct {
 	// Outcome.Log.
 	Log io.Writer
 
+	// Live, if set, is called when the machine is built and before its vCPUs start. The function that it
+	// returns is called once they have stopped, while the machine is still there; nothing may use the
+	// handle any more when that returns. An error ends the guest before it began.
+	Live func(*Live) (end func(), err error)
+
 	// Started is when the caller's process began, for Outcome.Phases.
 	Started time.Time
 	// Measure asks for Outcome.Use.
@@ -250,9 +255,21 @@ func (g *guest) run(ctx context.Context) (Outcome, error) {
 	sessionCtx, stopSession := context.WithCancelCause(ctx)
 	defer stopSession(nil)
 
+	var live *Live
+	if g.o.Live != nil {
+		live = g.newLive(stopMachine)
+		end, err := g.o.Live(live)
+		if err != nil {
+			return Outcome{}, err
+		}
+		defer func() {
+			live.end()
+			end()
+		}()
+	}
 	ended := make(chan sessionEnd, 1)
 	go func() {
-		r, err := hostconsole.Run(sessionCtx, g.session())
+		r, err := hostconsole.Run(sessionCtx, g.session(live))
 		ended <- sessionEnd{r, err}
 	}()
 	type stopped struct {
@@ -306,10 +323,10 @@ func (g *guest) run(ctx context.Context) (Outcome, error) {
 	if halt.err != nil {
 		return o, halt.err
 	}
-	return g.judge(ctx, o, session, halt.stop)
+	return g.judge(ctx, machineCtx, o, session, halt.stop)
 }
 
-func (g *guest) session() hostconsole.Options {
+func (g *guest) session(live *Live) hostconsole.Options {
 	port := func(i int) io.ReadWriteCloser { return g.console.Port(i) }
 	s := hostconsole.Options{
 		Ports: hostconsole.Ports{
@@ -322,11 +339,14 @@ func (g *guest) session() hostconsole.Options {
 	if len(g.o.Program) > 0 {
 		s.Start.Path, s.Start.Args = g.o.Program[0], g.o.Program
 	}
+	if live != nil {
+		s.Mirror = live.mirror
+	}
 	return s
 }
 
 // judge makes one verdict of what the machine and the session say.
-func (g *guest) judge(ctx context.Context, o Outcome, session sessionEnd, stop machine.Stop) (Outcome, error) {
+func (g *guest) judge(ctx, machineCtx context.Context, o Outcome, session sessionEnd, stop machine.Stop) (Outcome, error) {
 	switch stop.Kind {
 	case machine.StopFatal:
 		return o, &CrashError{stop.Fatal, g.fatalReport(stop.Fatal)}
@@ -336,6 +356,9 @@ func (g *guest) judge(ctx context.Context, o Outcome, session sessionEnd, stop m
 		err := session.err
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
+		}
+		if errors.Is(context.Cause(machineCtx), ErrStopped) {
+			return o, ErrStopped
 		}
 		if err == nil {
 			err = errors.New("the machine was stopped")
