@@ -67,7 +67,7 @@ func MountSystem(ns *vfs.Namespace, root RootConfig, s System) error {
 	if err := mount(pts, "/dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC); err != nil {
 		return err
 	}
-	return mount(procfs.New(c), "/proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC)
+	return mount(procfs.New(c, s.Tasks.FirstPIDNamespace()), "/proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC)
 }
 
 // cpuInfo is /proc/cpuinfo: one paragraph for each CPU.

@@ -46,7 +46,7 @@ func (p *Perm) allows(c *vfs.Creds, want uint32) error {
 	case c.InGroup(p.CGID) || c.InGroup(p.GID):
 		granted >>= 3
 	}
-	if want&^granted != 0 && !c.Effective.Has(unix.CAP_IPC_OWNER) {
+	if want&^granted != 0 && !c.Has(unix.CAP_IPC_OWNER) {
 		return unix.EACCES
 	}
 	return nil
@@ -54,7 +54,7 @@ func (p *Perm) allows(c *vfs.Creds, want uint32) error {
 
 // owned says whether c may change or remove the object. The error is EPERM.
 func (p *Perm) owned(c *vfs.Creds) error {
-	if c.EUID == p.CUID || c.EUID == p.UID || c.Effective.Has(unix.CAP_SYS_ADMIN) {
+	if c.EUID == p.CUID || c.EUID == p.UID || c.Has(unix.CAP_SYS_ADMIN) {
 		return nil
 	}
 	return unix.EPERM

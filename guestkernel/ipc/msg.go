@@ -203,7 +203,7 @@ func (n *Namespace) MsgSet(c Caller, id int, ch Change, most uint64) error {
 	if err == nil {
 		err = q.owned(c.Creds())
 	}
-	if err == nil && most > mnb && !c.Creds().Effective.Has(unix.CAP_SYS_RESOURCE) {
+	if err == nil && most > mnb && !c.Creds().Has(unix.CAP_SYS_RESOURCE) {
 		err = unix.EPERM
 	}
 	if err != nil {

@@ -120,7 +120,7 @@ func (n *Namespace) QueueUnlink(c Caller, name string) error {
 func (fs *queueFS) make(c Caller) (*queueInode, error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	privileged := c.Creds().Effective.Has(unix.CAP_SYS_RESOURCE)
+	privileged := c.Creds().Has(unix.CAP_SYS_RESOURCE)
 	if fs.queues >= fs.limits.Queues && !privileged {
 		return nil, unix.ENOSPC
 	}

@@ -181,7 +181,7 @@ func (n *Namespace) ShmAttach(c Caller, space *mm.Space, id int, addr uint64, fl
 	}
 	at, err := space.Map(mm.Request{
 		Addr: addr, Len: s.size, Prot: prot, Flags: vma, Fixed: addr != 0, NoReplace: flags&ShmRemap == 0, Object: s, Name: s.name,
-		Low: c.Creds().Effective.Has(unix.CAP_SYS_RAWIO),
+		Low: c.Creds().Has(unix.CAP_SYS_RAWIO),
 	})
 	if err == unix.EEXIST {
 		err = unix.EINVAL
@@ -251,7 +251,7 @@ func (n *Namespace) ShmLock(c Caller, id int, on bool) error {
 	if err != nil {
 		return err
 	}
-	if cr := c.Creds(); !cr.Effective.Has(unix.CAP_IPC_LOCK) {
+	if cr := c.Creds(); !cr.Has(unix.CAP_IPC_LOCK) {
 		limit := c.Rlimit(unix.RLIMIT_MEMLOCK)
 		switch {
 		case cr.EUID != s.UID && cr.EUID != s.CUID, on && limit == 0:

@@ -128,7 +128,7 @@ func chroot(t *task.Task, a Args) (uint64, error) {
 	if p, err = enterable(t, p, err); err != nil {
 		return 0, err
 	}
-	if !t.Creds().Effective.Has(unix.CAP_SYS_CHROOT) {
+	if !t.Creds().HasIn(t.Creds().User, unix.CAP_SYS_CHROOT) {
 		return 0, unix.EPERM
 	}
 	t.FS().SetRoot(p)

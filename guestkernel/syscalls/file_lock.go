@@ -47,7 +47,7 @@ func recordLock(t *task.Task, d *vfs.Description, cmd int, addr uint64) error {
 		le.PutUint16(b[2:], unix.SEEK_SET)
 		le.PutUint64(b[8:], uint64(found.Start))
 		le.PutUint64(b[16:], uint64(length))
-		le.PutUint32(b[24:], uint32(int32(found.PID)))
+		le.PutUint32(b[24:], uint32(int32(vfs.LocalID(t, found.PID))))
 		return t.CopyOutUser(addr, b[:])
 	}
 	switch kind {

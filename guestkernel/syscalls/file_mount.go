@@ -46,31 +46,42 @@ func mount(t *task.Task, a Args) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if !t.Creds().Effective.Has(unix.CAP_SYS_ADMIN) {
+	target = target.Top()
+	if !mayMount(t) {
 		return 0, unix.EPERM
+	}
+	if flags&unix.MS_NOUSER != 0 {
+		return 0, unix.EINVAL
 	}
 	switch {
 	case flags&unix.MS_REMOUNT != 0:
-		if target != target.Mount.Root() {
+		return 0, remount(t, target, flags, data)
+	case flags&unix.MS_BIND != 0:
+		if source == "" {
 			return 0, unix.EINVAL
 		}
-		target.Mount.SetFlags(flags & mountFlags)
-		return 0, nil
-	case flags&unix.MS_BIND != 0:
 		from, err := vfs.Lookup(t, vfs.AtCwd(t), source, vfs.Follow)
 		if err != nil {
 			return 0, err
 		}
-		_, err = vfs.Bind(from, target)
+		_, err = vfs.Bind(from.Top(), target, flags&unix.MS_REC != 0)
 		return 0, err
 	case flags&propagation != 0:
-		// There is one namespace, so every mount is private and there is nobody to be slave or unbindable to.
-		if flags&(propagation|unix.MS_REC|unix.MS_SILENT) != flags || flags&unix.MS_SHARED != 0 || target != target.Mount.Root() {
+		kind := flags & propagation
+		if flags&(propagation|unix.MS_REC|unix.MS_SILENT) != flags || kind&(kind-1) != 0 || target != target.Mount.Root() {
 			return 0, unix.EINVAL
 		}
+		target.Mount.SetPropagation(kind, flags&unix.MS_REC != 0)
 		return 0, nil
 	case flags&unix.MS_MOVE != 0:
-		return 0, unix.EINVAL
+		if source == "" {
+			return 0, unix.EINVAL
+		}
+		from, err := vfs.Lookup(t, vfs.AtCwd(t), source, vfs.Follow)
+		if err != nil {
+			return 0, err
+		}
+		return 0, vfs.Move(from.Top(), target)
 	}
 	if kind == "" {
 		return 0, unix.EINVAL
@@ -79,6 +90,12 @@ func mount(t *task.Task, a Args) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if t.Creds().User != nil && !ft.User {
+		return 0, unix.EPERM
+	}
+	if !ft.NoDev && source == "" {
+		return 0, unix.EINVAL
+	}
 	sb, err := ft.New(t, source, data)
 	if err != nil {
 		return 0, err
@@ -86,8 +103,45 @@ func mount(t *task.Task, a Args) (uint64, error) {
 	if source == "" {
 		source = "none"
 	}
-	_, err = vfs.MountAt(sb, source, flags&mountFlags, target)
+	keep := flags & mountFlags
+	if keep&(unix.MS_NOATIME|unix.MS_STRICTATIME) == 0 {
+		keep |= unix.MS_RELATIME
+	}
+	if t.Creds().User != nil {
+		keep |= unix.MS_NODEV
+	}
+	sb.Begin(flags&unix.MS_RDONLY != 0)
+	_, err = vfs.MountAt(sb, source, keep, target)
 	return 0, err
+}
+
+// remount is MS_REMOUNT: of the mount's own flags with MS_BIND, else of the filesystem's too. Errors: EINVAL, EBUSY (a file is open for writing), EPERM.
+func remount(t *task.Task, target vfs.Path, flags uintptr, data string) error {
+	m := target.Mount
+	if target != m.Root() || m.Namespace() != t.Namespaces().Mount {
+		return unix.EINVAL
+	}
+	const atime = unix.MS_NOATIME | unix.MS_NODIRATIME | unix.MS_RELATIME | unix.MS_STRICTATIME
+	keep := flags & mountFlags
+	if flags&atime == 0 {
+		keep |= m.Flags() & atime
+	} else if keep&(unix.MS_NOATIME|unix.MS_STRICTATIME) == 0 {
+		keep |= unix.MS_RELATIME
+	}
+	if flags&unix.MS_BIND == 0 {
+		if !t.Creds().Has(unix.CAP_SYS_ADMIN) {
+			return unix.EPERM
+		}
+		if r, ok := m.Superblock().FS.(interface{ Remount(data string) error }); ok && data != "" {
+			if err := r.Remount(data); err != nil {
+				return err
+			}
+		}
+		if err := m.Superblock().SetReadOnly(flags&unix.MS_RDONLY != 0); err != nil {
+			return err
+		}
+	}
+	return m.SetFlags(keep)
 }
 
 func umount2(t *task.Task, a Args) (uint64, error) {
@@ -103,11 +157,20 @@ func umount2(t *task.Task, a Args) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if p != p.Mount.Root() || flags&unix.MNT_EXPIRE != 0 {
-		return 0, unix.EINVAL
-	}
-	if !t.Creds().Effective.Has(unix.CAP_SYS_ADMIN) {
+	p = p.Top()
+	switch {
+	case !mayMount(t):
 		return 0, unix.EPERM
+	case p != p.Mount.Root() || p.Mount.Namespace() != t.Namespaces().Mount:
+		return 0, unix.EINVAL
+	case flags&unix.MNT_FORCE != 0 && !t.Creds().Has(unix.CAP_SYS_ADMIN):
+		return 0, unix.EPERM
+	}
+	if flags&unix.MNT_EXPIRE != 0 {
+		if flags&(unix.MNT_FORCE|unix.MNT_DETACH) != 0 || p.Mount == t.FS().Root().Mount {
+			return 0, unix.EINVAL
+		}
+		return 0, p.Mount.Expire()
 	}
 	return 0, p.Mount.Unmount(flags&unix.MNT_DETACH != 0)
 }

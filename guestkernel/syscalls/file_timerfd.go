@@ -24,7 +24,7 @@ func timerfdCreate(t *task.Task, a Args) (uint64, error) {
 	switch a.Int(0) {
 	case unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC, unix.CLOCK_BOOTTIME:
 	case unix.CLOCK_REALTIME_ALARM, unix.CLOCK_BOOTTIME_ALARM:
-		if !t.Creds().Effective.Has(unix.CAP_WAKE_ALARM) {
+		if !t.Creds().Has(unix.CAP_WAKE_ALARM) {
 			return 0, unix.EPERM
 		}
 	default:

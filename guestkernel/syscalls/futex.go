@@ -89,7 +89,7 @@ func sysFutex(t *task.Task, a Args) (uint64, error) {
 func sysGetRobustList(t *task.Task, a Args) (uint64, error) {
 	target := t
 	if pid := a.Int(0); pid != 0 {
-		if target = t.Kernel().Find(pid); target == nil {
+		if target = t.Kernel().Find(t.Global(pid)); target == nil {
 			return 0, unix.ESRCH
 		}
 		if target.Group() != t.Group() {

@@ -12,10 +12,10 @@ import (
 
 func init() {
 	register(map[string]Handler{
-		"getpid":  func(t *task.Task, _ Args) (uint64, error) { return uint64(t.PID()), nil },
-		"gettid":  func(t *task.Task, _ Args) (uint64, error) { return uint64(t.TID()), nil },
+		"getpid":  func(t *task.Task, _ Args) (uint64, error) { return uint64(t.OwnPID()), nil },
+		"gettid":  func(t *task.Task, _ Args) (uint64, error) { return uint64(t.OwnTID()), nil },
 		"getppid": func(t *task.Task, _ Args) (uint64, error) { return uint64(t.Group().Parent()), nil },
-		"getpgrp": func(t *task.Task, _ Args) (uint64, error) { return uint64(t.PGID()), nil },
+		"getpgrp": func(t *task.Task, _ Args) (uint64, error) { return uint64(t.Local(t.PGID())), nil },
 		"getpgid": func(t *task.Task, a Args) (uint64, error) {
 			pgid, _, err := t.IDsOf(a.Int(0))
 			return uint64(pgid), err
@@ -49,7 +49,6 @@ func init() {
 		},
 		"setfsuid": sysSetfsuid,
 		"setfsgid": sysSetfsgid,
-		"capget":   sysCapget,
 	})
 }
 
@@ -93,7 +92,7 @@ func sysGetgroups(t *task.Task, a Args) (uint64, error) {
 }
 
 func sysSetgroups(t *task.Task, a Args) (uint64, error) {
-	if !t.Creds().Effective.Has(unix.CAP_SETGID) {
+	if !t.Creds().Has(unix.CAP_SETGID) {
 		return 0, unix.EPERM
 	}
 	n := a.Uint(0)
@@ -231,48 +230,4 @@ func sysSetfsgid(t *task.Task, a Args) (uint64, error) {
 		t.SetCreds(&c)
 	}
 	return uint64(old.FSGID), nil
-}
-
-// sysCapget answers capability sets, version 3 (two words of each set) or 1.
-func sysCapget(t *task.Task, a Args) (uint64, error) {
-	var head [8]byte
-	if err := t.CopyInUser(a[0], head[:]); err != nil {
-		return 0, err
-	}
-	le := binary.LittleEndian
-	words := 2
-	switch le.Uint32(head[:]) {
-	case unix.LINUX_CAPABILITY_VERSION_1:
-		words = 1
-	case unix.LINUX_CAPABILITY_VERSION_2, unix.LINUX_CAPABILITY_VERSION_3:
-	default:
-		if err := putUint32(t, a[0], unix.LINUX_CAPABILITY_VERSION_3); err != nil {
-			return 0, err
-		}
-		if a[1] == 0 {
-			return 0, nil
-		}
-		return 0, unix.EINVAL
-	}
-	pid := int(int32(le.Uint32(head[4:])))
-	target := t
-	if pid < 0 {
-		return 0, unix.EINVAL
-	}
-	if pid != 0 {
-		if target = t.Kernel().Find(pid); target == nil {
-			return 0, unix.ESRCH
-		}
-	}
-	if a[1] == 0 {
-		return 0, nil
-	}
-	c := target.Creds()
-	b := make([]byte, 12*words)
-	for i := range words {
-		le.PutUint32(b[12*i:], uint32(c.Effective>>(32*i)))
-		le.PutUint32(b[12*i+4:], uint32(c.Permitted>>(32*i)))
-		le.PutUint32(b[12*i+8:], uint32(c.Inheritable>>(32*i)))
-	}
-	return 0, t.CopyOutUser(a[1], b)
 }

@@ -34,7 +34,7 @@ func sysMmap(t *task.Task, a Args) (uint64, error) {
 	r := mm.Request{
 		Addr: a[0], Len: length, Prot: mm.Prot(prot & protBits),
 		Fixed: flags&(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE) != 0, NoReplace: flags&unix.MAP_FIXED_NOREPLACE != 0,
-		Low:      t.Creds().Effective.Has(unix.CAP_SYS_RAWIO),
+		Low:      t.Creds().Has(unix.CAP_SYS_RAWIO),
 		Populate: flags&unix.MAP_POPULATE != 0 && flags&unix.MAP_NONBLOCK == 0,
 	}
 	shared := false

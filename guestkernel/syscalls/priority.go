@@ -35,7 +35,7 @@ func scheduledTask(t *task.Task, pid int) (*task.Task, error) {
 	case pid == 0:
 		return t, nil
 	}
-	if o := t.Kernel().Find(pid); o != nil {
+	if o := t.Kernel().Find(t.Global(pid)); o != nil {
 		return o, nil
 	}
 	return nil, unix.ESRCH

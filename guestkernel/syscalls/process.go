@@ -24,15 +24,20 @@ func init() {
 		"waitid":     sysWaitid,
 		"set_tid_address": func(t *task.Task, a Args) (uint64, error) {
 			t.SetClearChildTID(a[0])
-			return uint64(t.TID()), nil
+			return uint64(t.OwnTID()), nil
 		},
 	})
 }
 
 func sysClone(t *task.Task, a Args) (uint64, error) {
 	flags, stack, ptid, ctid, tls := task.CloneArguments(a)
+	flags = uint64(uint32(flags))
+	const both = unix.CLONE_PIDFD | unix.CLONE_PARENT_SETTID // one place for two numbers
+	if flags&both == both {
+		return 0, unix.EINVAL
+	}
 	tid, err := t.Clone(task.CloneArgs{
-		Flags: flags & 0xffffff00, ExitSignal: flags & 0xff, Stack: stack, ParentTID: ptid, ChildTID: ctid, TLS: tls,
+		Flags: flags & 0xffffff00, ExitSignal: flags & 0xff, Stack: stack, PIDFD: ptid, ParentTID: ptid, ChildTID: ctid, TLS: tls,
 	})
 	return uint64(tid), err
 }
@@ -67,15 +72,61 @@ func sysClone3(t *task.Task, a Args) (uint64, error) {
 		}
 	}
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(raw[8*i:]) }
-	c := task.CloneArgs{Flags: word(0), ChildTID: word(2), ParentTID: word(3), ExitSignal: word(4), Stack: word(5), TLS: word(7)}
+	c := task.CloneArgs{Flags: word(0), PIDFD: word(1), ChildTID: word(2), ParentTID: word(3), ExitSignal: word(4), Stack: word(5), TLS: word(7)}
 	stackSize := word(6)
-	if c.Flags&0xff != 0 || c.ExitSignal > task.NumSignals || word(8) != 0 || word(9) != 0 || (c.Stack == 0) != (stackSize == 0) ||
-		c.Flags&(unix.CLONE_THREAD|unix.CLONE_PARENT) != 0 && c.ExitSignal != 0 || c.Flags&unix.CLONE_DETACHED != 0 {
+	if c.Flags&0x7f != 0 || c.ExitSignal > task.NumSignals || (c.Stack == 0) != (stackSize == 0) || (word(8) == 0) != (word(9) == 0) ||
+		c.Flags&(unix.CLONE_THREAD|unix.CLONE_PARENT) != 0 && c.ExitSignal != 0 || c.Flags&unix.CLONE_DETACHED != 0 || c.Flags>>34 != 0 {
 		return 0, unix.EINVAL
 	}
 	c.Stack += stackSize
+	if word(9) != 0 {
+		if err := wantedNumbers(t, &c, word(8), word(9)); err != nil {
+			return 0, err
+		}
+	}
+	if c.Flags&unix.CLONE_INTO_CGROUP != 0 {
+		if size < 88 || word(10) > 1<<31-1 {
+			return 0, unix.EINVAL
+		}
+		d, err := get(t, int(word(10)))
+		if err != nil {
+			return 0, err
+		}
+		defer d.Unref()
+		dir, ok := d.Inode().(interface{ Cgroup() *task.Cgroup })
+		if !ok {
+			return 0, unix.EBADF
+		}
+		c.Cgroup = dir.Cgroup()
+	}
 	tid, err := t.Clone(c)
 	return uint64(tid), err
+}
+
+// wantedNumbers reads the set_tid array of clone3(2). Errors: EINVAL, EFAULT, EPERM.
+func wantedNumbers(t *task.Task, c *task.CloneArgs, addr, n uint64) error {
+	if n > 32 {
+		return unix.EINVAL
+	}
+	b := make([]byte, 4*n)
+	if err := t.CopyInUser(addr, b); err != nil {
+		return err
+	}
+	if n > uint64(t.Namespaces().PIDKids.Level())+1 {
+		return unix.EINVAL
+	}
+	for i := range n {
+		v := int(int32(binary.LittleEndian.Uint32(b[4*i:])))
+		if v <= 0 {
+			return unix.EINVAL
+		}
+		c.SetTID = append(c.SetTID, v)
+	}
+	creds := t.Creds()
+	if owner := t.Namespaces().PIDKids.Owner(); !creds.HasIn(owner, unix.CAP_CHECKPOINT_RESTORE) && !creds.HasIn(owner, unix.CAP_SYS_ADMIN) {
+		return unix.EPERM
+	}
+	return nil
 }
 
 func sysExecve(t *task.Task, a Args) (uint64, error) {
@@ -179,7 +230,7 @@ func selectChildren(t *task.Task, pid int) (f task.WaitFor, err error) {
 	case pid > 0:
 		f.PID = pid
 	case pid == 0:
-		f.PGID = t.PGID()
+		f.PGID = t.Local(t.PGID())
 	case pid == -1<<31:
 		err = unix.ESRCH
 	case pid < -1:
@@ -198,7 +249,7 @@ func sysWaitid(t *task.Task, a Args) (uint64, error) {
 		return 0, unix.EINVAL
 	}
 	f := task.WaitFor{Options: options}
-	id := a.Int(1)
+	id, nonBlocking := a.Int(1), false
 	switch a.Int(0) {
 	case unix.P_ALL:
 	case unix.P_PID:
@@ -210,12 +261,29 @@ func sysWaitid(t *task.Task, a Args) (uint64, error) {
 			return 0, unix.EINVAL
 		}
 		if id == 0 {
-			f.PGID = t.PGID()
+			f.PGID = t.Local(t.PGID())
+		}
+	case unix.P_PIDFD:
+		if id < 0 {
+			return 0, unix.EINVAL
+		}
+		p, d, err := getPIDFD(t, id)
+		if err != nil {
+			return 0, err
+		}
+		defer d.Unref()
+		f.Process = p.Group()
+		if d.NonBlocking() && options&unix.WNOHANG == 0 {
+			f.Options |= unix.WNOHANG
+			nonBlocking = true
 		}
 	default:
 		return 0, unix.EINVAL
 	}
 	w, err := t.Wait(f)
+	if err == nil && w.PID == 0 && nonBlocking {
+		return 0, unix.EAGAIN
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -68,7 +68,7 @@ func userSiginfo(t *task.Task, pid, sig int, addr uint64) (*task.Info, error) {
 		return nil, err
 	}
 	binary.LittleEndian.PutUint32(info[0:], uint32(sig))
-	if (info.Code() >= 0 || info.Code() == task.CodeTkill) && pid != t.PID() {
+	if (info.Code() >= 0 || info.Code() == task.CodeTkill) && pid != t.OwnPID() {
 		return nil, unix.EPERM
 	}
 	return info, nil

@@ -187,7 +187,7 @@ func claimed(t *task.Task, pid int, uid, gid uint32) (*socket.Credentials, error
 	cr := t.Creds()
 	c := &socket.Credentials{Process: socket.ProcessOf(t), UID: uid, GID: gid}
 	if pid != t.PID() {
-		if !cr.Effective.Has(unix.CAP_SYS_ADMIN) {
+		if !cr.Has(unix.CAP_SYS_ADMIN) {
 			return nil, unix.EPERM
 		}
 		if t.Kernel().FindGroup(pid) == nil {
@@ -195,10 +195,10 @@ func claimed(t *task.Task, pid int, uid, gid uint32) (*socket.Credentials, error
 		}
 		c.Process = socket.PlainPID(pid)
 	}
-	if uid != cr.UID && uid != cr.EUID && uid != cr.SUID && !cr.Effective.Has(unix.CAP_SETUID) {
+	if uid != cr.UID && uid != cr.EUID && uid != cr.SUID && !cr.Has(unix.CAP_SETUID) {
 		return nil, unix.EPERM
 	}
-	if gid != cr.GID && gid != cr.EGID && gid != cr.SGID && !cr.Effective.Has(unix.CAP_SETGID) {
+	if gid != cr.GID && gid != cr.EGID && gid != cr.SGID && !cr.Has(unix.CAP_SETGID) {
 		return nil, unix.EPERM
 	}
 	return c, nil

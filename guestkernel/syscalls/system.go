@@ -36,7 +36,7 @@ func init() {
 func notImplemented(*task.Task, Args) (uint64, error) { return 0, unix.ENOSYS }
 
 func sysUname(t *task.Task, a Args) (uint64, error) {
-	host, domain := t.Kernel().Hostname()
+	host, domain := t.UTS().Names()
 	var b [6 * 65]byte
 	for i, s := range []string{"Linux", host, Release, Version, task.UnameMachine, domain} {
 		copy(b[i*65:i*65+64], s)
@@ -45,7 +45,7 @@ func sysUname(t *task.Task, a Args) (uint64, error) {
 }
 
 func hostName(t *task.Task, a Args) (string, error) {
-	if !t.Creds().Effective.Has(unix.CAP_SYS_ADMIN) {
+	if !t.Creds().HasIn(t.UTS().Owner(), unix.CAP_SYS_ADMIN) {
 		return "", unix.EPERM
 	}
 	if a.Int(1) < 0 || a.Int(1) > 64 {
@@ -61,7 +61,7 @@ func hostName(t *task.Task, a Args) (string, error) {
 func sysSethostname(t *task.Task, a Args) (uint64, error) {
 	name, err := hostName(t, a)
 	if err == nil {
-		t.Kernel().SetHostname(name)
+		t.UTS().SetHost(name)
 	}
 	return 0, err
 }
@@ -69,7 +69,7 @@ func sysSethostname(t *task.Task, a Args) (uint64, error) {
 func sysSetdomainname(t *task.Task, a Args) (uint64, error) {
 	name, err := hostName(t, a)
 	if err == nil {
-		t.Kernel().SetDomainname(name)
+		t.UTS().SetDomain(name)
 	}
 	return 0, err
 }
@@ -114,7 +114,7 @@ func sysGetrandom(t *task.Task, a Args) (uint64, error) {
 func sysPrlimit(t *task.Task, a Args) (uint64, error) {
 	g := t.Group()
 	if pid := a.Int(0); pid != 0 {
-		if g = t.Kernel().FindGroup(pid); g == nil {
+		if g = t.Kernel().FindGroup(t.Global(pid)); g == nil {
 			return 0, unix.ESRCH
 		}
 	}
@@ -139,7 +139,7 @@ func sysPrlimit(t *task.Task, a Args) (uint64, error) {
 }
 
 func setLimit(t *task.Task, g *task.Group, res int, cur, hard uint64) error {
-	if err := g.SetLimit(res, cur, hard, t.Creds().Effective.Has(unix.CAP_SYS_RESOURCE)); err != nil {
+	if err := g.SetLimit(res, cur, hard, t.Creds().Has(unix.CAP_SYS_RESOURCE)); err != nil {
 		return err
 	}
 	if g == t.Group() && (res == unix.RLIMIT_STACK || res == unix.RLIMIT_AS) {

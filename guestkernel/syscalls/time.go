@@ -44,16 +44,16 @@ func now(t *task.Task, clock int) (int64, error) {
 			return 0, unix.EINVAL
 		}
 		if pid == 0 {
-			pid = t.PID()
+			pid = t.OwnPID()
 			if perThread {
 				return int64(t.CPUTimeNow()), nil
 			}
 		}
 		if perThread {
-			if o := t.Kernel().Find(pid); o != nil && o.Group() == t.Group() {
+			if o := t.Kernel().Find(t.Global(pid)); o != nil && o.Group() == t.Group() {
 				return int64(o.CPUTime()), nil
 			}
-		} else if g := t.Kernel().FindGroup(pid); g != nil {
+		} else if g := t.Kernel().FindGroup(t.Global(pid)); g != nil {
 			own, _ := g.CPUTime()
 			return int64(own), nil
 		}

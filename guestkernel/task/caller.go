@@ -41,8 +41,11 @@ func (t *Task) Signal(sig unix.Signal) {
 	t.k.sendLocked(t.group, t, kernelInfo(int(sig)))
 }
 
-// PID is the process's number.
+// PID is the process's number for the kernel, OwnPID for itself.
 func (t *Task) PID() int { return t.group.pid }
+
+// OwnPID is the process's number in the PID namespace that it was born in.
+func (t *Task) OwnPID() int { return t.group.own }
 
 // PGID is the number of the process group.
 func (t *Task) PGID() int {

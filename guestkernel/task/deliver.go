@@ -28,6 +28,10 @@ func (t *Task) attend() {
 			k.mu.Unlock()
 			return
 		}
+		if g.thaw != nil {
+			t.freezeLocked()
+			continue
+		}
 		if g.stopping {
 			t.stopLocked()
 			continue
@@ -77,6 +81,7 @@ func (t *Task) attend() {
 func (t *Task) defaultActionLocked(sig int) {
 	switch {
 	case defaultIgnored.Has(sig):
+	case t.group.unkillable() && !t.forced && !Unblockable.Has(sig):
 	case stopSignals.Has(sig):
 		if sig != int(unix.SIGSTOP) && t.k.orphanedLocked(t.group.pgroup, nil) {
 			return
@@ -176,6 +181,7 @@ func (t *Task) forceLocked(info *Info, deadly bool) {
 		*act = Action{}
 		t.mask &^= 1 << (sig - 1)
 	}
+	t.forced = act.Handler == sigDfl // even init dies of its own faults
 	t.pending.drop(1 << (sig - 1))
 	t.pending.add(info, nil)
 	t.work.Store(true)

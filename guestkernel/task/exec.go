@@ -131,7 +131,10 @@ func (t *Task) killSiblings() error {
 	}
 	if t.tid != g.pid {
 		delete(k.tasks, t.tid)
-		t.tid = g.pid
+		k.dropNumberLocked(t.tid, g.pidns)
+		g.unreaped--
+		g.cgroup.chargeLocked(-1, true)
+		t.tid, t.own = g.pid, g.own
 		t.slot.SetIDs(t.tid, g.pid)
 		k.tasks[g.pid] = t
 	}

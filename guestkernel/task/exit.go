@@ -41,6 +41,7 @@ func (t *Task) leave() {
 	t.leaveIPC()
 	t.fds.Leave()
 	t.fs.Leave()
+	t.namespaces.Swap(nil).drop()
 	if t.timer != nil {
 		t.timer.Stop()
 	}
@@ -58,6 +59,16 @@ func (t *Task) leave() {
 	}
 	if t.tid != g.pid {
 		delete(k.tasks, t.tid)
+		k.dropNumberLocked(t.tid, g.pidns)
+		g.unreaped--
+		g.cgroup.chargeLocked(-1, true)
+	}
+	if g.thaw != nil {
+		g.cgroup.frozenNewsLocked()
+	}
+	g.exits.Notify(wait.In)
+	if len(g.tasks) == 0 && g.unkillable() {
+		k.endNamespaceLocked(g)
 	}
 	if len(g.tasks) == 0 && !g.exiting {
 		g.exitCode = t.exitCode // the last thread's counts (synchronize_group_exit)
@@ -139,12 +150,19 @@ func (k *Kernel) groupEndedLocked(g *Group) {
 	if g.ended != nil {
 		close(g.ended)
 	}
+	g.cgroup.populateLocked(-1)
+	g.exits.Notify(wait.In)
+	k.tellOfEndLocked(g)
+}
+
+// tellOfEndLocked tells the parent of a zombie, and reaps it if the parent does not care (do_notify_parent).
+func (k *Kernel) tellOfEndLocked(g *Group) {
 	p := g.parent
 	act := p.actions.table[unix.SIGCHLD]
 	reap := p == k.init || g.exitSignal == unix.SIGCHLD && (act.Handler == sigIgn || act.Flags&saNoCldWait != 0)
 	if p != k.init && g.exitSignal != 0 && !(g.exitSignal == unix.SIGCHLD && act.Handler == sigIgn) {
 		code, status := exitNews(g.exitCode)
-		k.sendLocked(p, nil, childInfo(g, int(g.exitSignal), code, status))
+		k.sendLocked(p, nil, childInfo(p, g, int(g.exitSignal), code, status))
 	}
 	if reap {
 		k.reapLocked(g)
@@ -160,10 +178,10 @@ func exitNews(status int) (code, value int) {
 	return cldExited, status >> 8
 }
 
-// adoptLocked gives a child of a process that ends to the nearest subreaper, else to init.
+// adoptLocked gives a child of a process that ends to the nearest subreaper of its PID namespace, else to the namespace's init.
 func (k *Kernel) adoptLocked(child, old *Group) {
-	parent := k.init
-	for a := old.parent; a != nil && a != k.init; a = a.parent {
+	parent := k.reaperLocked(old)
+	for a := old.parent; a != nil && a != k.init && a.pidns == old.pidns; a = a.parent {
 		if a.subreaper && !a.zombie && len(a.tasks) > 0 {
 			parent = a
 			break
@@ -177,16 +195,11 @@ func (k *Kernel) adoptLocked(child, old *Group) {
 			k.sendLocked(child, t, kernelInfo(sig))
 		}
 	}
-	switch {
-	case !child.zombie:
-		k.hangupIfOrphanedLocked(child.pgroup, nil)
-	case parent == k.init:
-		k.reapLocked(child)
-	default:
-		code, status := exitNews(child.exitCode)
-		k.sendLocked(parent, nil, childInfo(child, int(unix.SIGCHLD), code, status))
-		parent.childNews.Notify(wait.In)
+	if child.zombie {
+		k.tellOfEndLocked(child)
+		return
 	}
+	k.hangupIfOrphanedLocked(child.pgroup, nil)
 }
 
 // reapLocked removes a zombie.
@@ -203,4 +216,10 @@ func (k *Kernel) reapLocked(g *Group) {
 	if s := k.sessions[g.pid]; s != nil && s.leader == g {
 		s.leader = nil
 	}
+	k.dropNumberLocked(g.pid, g.pidns)
+	g.reaped = true
+	delete(g.cgroup.members, g)
+	g.cgroup.chargeLocked(-g.unreaped, true)
+	g.pidns.reapedLocked()
+	g.exits.Notify(wait.In)
 }

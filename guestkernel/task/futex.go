@@ -322,7 +322,7 @@ func (t *Task) exitRobustList() {
 
 func (t *Task) ownerDied(addr uint64) bool {
 	old, err := t.space.Update32(addr, func(v uint32) uint32 {
-		if v&futexTIDMask == uint32(t.tid) {
+		if v&futexTIDMask == uint32(t.own) {
 			return v&futexWaiters | futexOwnerDied
 		}
 		return v
@@ -330,7 +330,7 @@ func (t *Task) ownerDied(addr uint64) bool {
 	if err != nil {
 		return false
 	}
-	if old&futexTIDMask == uint32(t.tid) && old&futexWaiters != 0 {
+	if old&futexTIDMask == uint32(t.own) && old&futexWaiters != 0 {
 		t.FutexWake(addr, false, 1, ^uint32(0))
 		t.FutexWake(addr, true, 1, ^uint32(0))
 	}

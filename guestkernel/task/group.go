@@ -21,8 +21,16 @@ type Group struct {
 	started    time.Time
 	exited     atomic.Int64 // CPU time in ns of threads that have ended
 
+	pidns *PIDNamespace // that it was born in
+	own   int           // its number there
+	exits wait.Queue    // told when a thread, the process, or its zombie goes: for pidfds
+
 	// Guarded by Kernel.mu.
 	pid        int
+	cgroup     *Cgroup
+	thaw       chan struct{} // not nil: threads are to freeze until it is closed
+	unreaped   int           // threads that count in the cgroup
+	reaped     bool
 	actions    *actions
 	leader     *Task
 	tasks      []*Task
@@ -76,14 +84,14 @@ func (g *Group) ExitStatus() unix.WaitStatus {
 	return unix.WaitStatus(g.exitCode)
 }
 
-// Parent is the number of the parent process.
+// Parent is the number of the parent process as g sees it: 0 for one outside of its PID namespace.
 func (g *Group) Parent() int {
 	g.k.mu.Lock()
 	defer g.k.mu.Unlock()
 	if g.parent == nil {
 		return 0
 	}
-	return g.parent.pid
+	return g.pidns.local(g.parent.pid)
 }
 
 // Tasks is a copy of the list of threads.
@@ -148,6 +156,7 @@ type ProcessGroup struct {
 	id      int
 	session *Session
 	members map[*Group]struct{}
+	pidns   *PIDNamespace // of the process that it has its number from
 }
 
 // Session is a set of process groups with one terminal.
@@ -155,11 +164,12 @@ type Session struct {
 	id     int
 	groups int
 	leader *Group
+	pidns  *PIDNamespace // of the leader
 }
 
 func (k *Kernel) newSessionLocked(leader *Group) *Session {
 	id := leader.pid
-	s := &Session{id: id, leader: leader}
+	s := &Session{id: id, leader: leader, pidns: leader.pidns}
 	k.sessions[id] = s
 	return s
 }
@@ -168,7 +178,7 @@ func (k *Kernel) newSessionLocked(leader *Group) *Session {
 func (k *Kernel) joinProcessGroupLocked(g *Group, s *Session, id int) {
 	pg := k.pgroups[id]
 	if pg == nil {
-		pg = &ProcessGroup{id: id, session: s, members: make(map[*Group]struct{})}
+		pg = &ProcessGroup{id: id, session: s, members: make(map[*Group]struct{}), pidns: g.pidns}
 		k.pgroups[id] = pg
 		s.groups++
 	}
@@ -190,8 +200,10 @@ func (k *Kernel) leaveProcessGroupLocked(g *Group, pg *ProcessGroup) {
 		return
 	}
 	delete(k.pgroups, pg.id)
+	k.dropNumberLocked(pg.id, pg.pidns)
 	if pg.session.groups--; pg.session.groups == 0 {
 		delete(k.sessions, pg.session.id)
+		k.dropNumberLocked(pg.session.id, pg.session.pidns)
 	}
 }
 
@@ -227,7 +239,7 @@ func (k *Kernel) hangupIfOrphanedLocked(pg *ProcessGroup, leaving *Group) {
 	}
 }
 
-// SetSID is setsid(2). The error is EPERM.
+// SetSID is setsid(2): the number is the process's own. The error is EPERM.
 func (t *Task) SetSID() (int, error) {
 	k, g := t.k, t.group
 	k.mu.Lock()
@@ -236,19 +248,24 @@ func (t *Task) SetSID() (int, error) {
 		return 0, unix.EPERM
 	}
 	k.joinProcessGroupLocked(g, k.newSessionLocked(g), g.pid)
-	return g.pid, nil
+	return g.own, nil
 }
 
-// SetPGID is setpgid(2). Errors: EINVAL, ESRCH, EPERM, EACCES.
+// SetPGID is setpgid(2), with the caller's numbers. Errors: EINVAL, ESRCH, EPERM, EACCES.
 func (t *Task) SetPGID(pid, pgid int) error {
 	k := t.k
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	ns := t.group.pidns
 	if pid == 0 {
 		pid = t.group.pid
+	} else if pid > 0 {
+		pid = ns.global(pid)
 	}
 	if pgid == 0 {
 		pgid = pid
+	} else if pgid > 0 {
+		pgid = ns.global(pgid)
 	}
 	if pgid < 0 {
 		return unix.EINVAL
@@ -271,18 +288,19 @@ func (t *Task) SetPGID(pid, pgid int) error {
 	return nil
 }
 
-// IDsOf answers the process group and session of a process (0: the caller's). The error is ESRCH.
+// IDsOf answers the process group and session of a process (0: the caller's), with the caller's numbers. The error is ESRCH.
 func (t *Task) IDsOf(pid int) (pgid, sid int, err error) {
 	k := t.k
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	g := t.group
 	if pid != 0 {
-		if g = k.groups[pid]; g == nil {
+		if g = k.groups[t.group.pidns.global(pid)]; g == nil || pid < 0 {
 			return 0, 0, unix.ESRCH
 		}
 	}
-	return g.pgroup.id, g.pgroup.session.id, nil
+	ns := t.group.pidns
+	return ns.local(g.pgroup.id), ns.local(g.pgroup.session.id), nil
 }
 
 // SessionOf answers the session of a process group, or 0 when there is none such.

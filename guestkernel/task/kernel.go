@@ -1,6 +1,8 @@
 package task
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,7 +57,10 @@ type Kernel struct {
 	init     *Group // PID 1: has no thread, adopts orphans and reaps them at once
 	idle     wait.Queue
 
-	hostname, domainname string // guarded by mu
+	pidns      *PIDNamespace
+	cgroup     *Cgroup // the root
+	lastCgroup uint64  // guarded by mu
+	spaces     Namespaces
 }
 
 // InitPID is the process that adopts orphans.
@@ -67,11 +72,17 @@ func New(c Config) *Kernel {
 	k := &Kernel{
 		Config: c, started: time.Now(),
 		tasks: make(map[int]*Task), groups: make(map[int]*Group), pgroups: make(map[int]*ProcessGroup), sessions: make(map[int]*Session),
-		lastPID: InitPID, hostname: "ringo", domainname: "(none)",
+		lastPID: InitPID, lastCgroup: 1, pidns: &PIDNamespace{ino: firstPID},
+	}
+	k.cgroup = newRootCgroup(k)
+	k.spaces = Namespaces{
+		UTS: &UTSNamespace{ino: firstUTS, host: "ringo", domain: "(none)"}, IPC: &ipcNamespace{ino: firstIPC},
+		Cgroup: &CgroupNamespace{firstCgroup, nil, k.cgroup}, PIDKids: k.pidns,
 	}
 	k.futexes.init()
 	k.ipc = ipc.NewNamespace(c.Memory)
-	k.init = &Group{k: k, pid: InitPID, actions: newActions()}
+	k.spaces.IPC.Namespace = k.ipc
+	k.init = &Group{k: k, pid: InitPID, own: InitPID, pidns: k.pidns, cgroup: k.cgroup, actions: newActions()}
 	k.groups[InitPID] = k.init
 	k.mu.Lock()
 	k.joinProcessGroupLocked(k.init, k.newSessionLocked(k.init), InitPID)
@@ -90,45 +101,6 @@ func (k *Kernel) Forks() uint64 { return k.forks.Load() }
 
 // Live is the number of tasks that exist.
 func (k *Kernel) Live() int { return int(k.live.Load()) }
-
-// Hostname and Domainname are uname(2)'s names.
-func (k *Kernel) Hostname() (host, domain string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.hostname, k.domainname
-}
-
-// SetHostname and SetDomainname change them.
-func (k *Kernel) SetHostname(name string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.hostname = name
-}
-
-// SetDomainname is setdomainname(2).
-func (k *Kernel) SetDomainname(name string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.domainname = name
-}
-
-// allocPIDLocked finds a number that no task, group, process group or session uses.
-func (k *Kernel) allocPIDLocked() (int, error) {
-	if k.MaxTasks > 0 && int(k.live.Load()) >= k.MaxTasks {
-		return 0, unix.EAGAIN
-	}
-	for range maxPID {
-		k.lastPID++
-		if k.lastPID >= maxPID {
-			k.lastPID = 300 // RESERVED_PIDS: low numbers are for daemons of the boot
-		}
-		n := k.lastPID
-		if k.tasks[n] == nil && k.groups[n] == nil && k.pgroups[n] == nil && k.sessions[n] == nil {
-			return n, nil
-		}
-	}
-	return 0, unix.EAGAIN
-}
 
 // Spawn describes the first task of a program started by the kernel.
 type Spawn struct {
@@ -150,7 +122,7 @@ func (k *Kernel) Spawn(s Spawn) (*Group, error) {
 		s.FS.Leave()
 		return nil, err
 	}
-	g := &Group{k: k, actions: newActions(), exitSignal: unix.SIGCHLD, ended: make(chan struct{})}
+	g := &Group{k: k, pidns: k.pidns, actions: newActions(), exitSignal: unix.SIGCHLD, ended: make(chan struct{})}
 	g.limits.setDefaults()
 	g.started = time.Now()
 	t := k.newTask(g, ctx)
@@ -158,11 +130,15 @@ func (k *Kernel) Spawn(s Spawn) (*Group, error) {
 	t.creds.Store(s.Creds)
 	t.ipc.Store(k.ipc.Hold())
 	k.mu.Lock()
-	pid, err := k.allocPIDLocked()
+	pid, err := k.allocPIDLocked(k.pidns, nil)
 	if err == nil {
 		t.tid, g.pid = pid, pid
+		t.own, g.own = pid, pid
 	}
 	k.mu.Unlock()
+	spaces := k.spaces
+	spaces.Mount = s.FS.Root().Mount.Namespace()
+	t.enter(spaces.hold())
 	if err == nil {
 		err = t.exec(s.Path, vfs.AtCwd, 0, s.Argv, s.Envv)
 	}
@@ -173,10 +149,13 @@ func (k *Kernel) Spawn(s Spawn) (*Group, error) {
 			t.space.Release()
 		}
 		t.leaveIPC()
+		t.namespaces.Load().drop()
 		ctx.Release()
 		return nil, err
 	}
 	k.mu.Lock()
+	k.cgroup.chargeLocked(1, true)
+	k.cgroup.enterLocked(g)
 	g.parent = k.init
 	k.init.children = append(k.init.children, g)
 	k.groups[pid] = g
@@ -194,6 +173,7 @@ func (k *Kernel) Spawn(s Spawn) (*Group, error) {
 func (k *Kernel) publishLocked(t *Task) {
 	g := t.group
 	g.tasks = append(g.tasks, t)
+	g.unreaped++
 	if g.leader == nil {
 		g.leader = t
 	}
@@ -227,27 +207,23 @@ func (k *Kernel) KillAll() <-chan struct{} {
 	return done
 }
 
-// Find returns the task with a tid, or nil.
+// Find returns the task with a tid (the kernel's number), or nil.
 func (k *Kernel) Find(tid int) *Task {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.tasks[tid]
 }
 
-// FindGroup returns the process with a pid, or nil.
+// FindGroup returns the process with a pid (the kernel's number), or nil.
 func (k *Kernel) FindGroup(pid int) *Group {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.groups[pid]
 }
 
-// PIDs lists the processes, init included, in no particular order.
+// PIDs lists the processes, init included, with the kernel's numbers in no particular order.
 func (k *Kernel) PIDs() []int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	out := make([]int, 0, len(k.groups))
-	for pid := range k.groups {
-		out = append(out, pid)
-	}
-	return out
+	return slices.Collect(maps.Keys(k.groups))
 }

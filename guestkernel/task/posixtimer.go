@@ -49,7 +49,7 @@ func (t *Task) NewTimer(clock int, e TimerEvent) (id int, err error) {
 			return 0, unix.EINVAL
 		}
 		if e.Thread != 0 {
-			if p.target = k.tasks[e.Thread]; p.target == nil || p.target.group != g {
+			if p.target = k.tasks[g.pidns.global(e.Thread)]; p.target == nil || p.target.group != g {
 				return 0, unix.EINVAL
 			}
 		}

@@ -22,7 +22,7 @@ func (t *Task) SetPolicy(target *Task, policy int) error {
 // maySchedule mirrors set_one_prio_perm.
 func (t *Task) maySchedule(target *Task) bool {
 	me, they := t.Creds(), target.Creds()
-	return me.EUID == they.UID || me.EUID == they.EUID || me.Effective.Has(unix.CAP_SYS_NICE)
+	return me.EUID == they.UID || me.EUID == they.EUID || me.Has(unix.CAP_SYS_NICE)
 }
 
 // scheduled lists the tasks that getpriority(2) and setpriority(2) mean. The error is ESRCH or EINVAL.
@@ -35,12 +35,14 @@ func (t *Task) scheduled(which, who int) (out []*Task, err error) {
 		if who == 0 {
 			return []*Task{t}, nil
 		}
-		if o := k.tasks[who]; o != nil {
+		if o := k.tasks[t.group.pidns.global(who)]; o != nil {
 			out = append(out, o)
 		}
 	case unix.PRIO_PGRP:
 		if who == 0 {
 			who = t.group.pgroup.id
+		} else {
+			who = t.group.pidns.global(who)
 		}
 		if pg := k.pgroups[who]; pg != nil {
 			for g := range pg.members {
@@ -88,7 +90,7 @@ func (t *Task) SetPriority(which, who, nice int) error {
 		switch {
 		case !t.maySchedule(o):
 			err = unix.EPERM
-		case nice < o.Nice() && nice < lowest && !t.Creds().Effective.Has(unix.CAP_SYS_NICE):
+		case nice < o.Nice() && nice < lowest && !t.Creds().Has(unix.CAP_SYS_NICE):
 			err = unix.EACCES
 		default:
 			o.nice.Store(int32(nice))

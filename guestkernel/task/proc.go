@@ -122,10 +122,3 @@ func (k *Kernel) Running() int {
 	}
 	return n
 }
-
-// LastPID is the number that was given out last.
-func (k *Kernel) LastPID() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.lastPID
-}

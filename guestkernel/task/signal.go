@@ -110,12 +110,37 @@ func (i *Info) put64(off int, v uint64) { binary.LittleEndian.PutUint64(i[off:],
 
 func kernelInfo(sig int) *Info { return newInfo(sig, CodeKernel) }
 
-// userInfo is the info of kill(2) and tgkill(2).
-func (t *Task) userInfo(sig, code int) *Info {
+// userInfoLocked is the info of kill(2) and tgkill(2) for process g: the sender as g's PID and user namespaces name it.
+func (t *Task) userInfoLocked(g *Group, sig, code int) *Info {
 	i := newInfo(sig, code)
-	i.put32(16, uint32(t.group.pid))
-	i.put32(20, t.Creds().UID)
+	i.put32(16, uint32(g.pidns.local(t.group.pid)))
+	i.put32(20, g.userSeesLocked(t.Creds().UID))
 	return i
+}
+
+// userSeesLocked is the kernel's user id as the process names it.
+func (g *Group) userSeesLocked(uid uint32) uint32 {
+	if g.leader == nil {
+		return uid
+	}
+	return g.leader.Creds().User.UID(uid)
+}
+
+// sendFromLocked sends a signal of t's to g, or to one thread of it. The init of a PID namespace gets none from inside that it has no handler for.
+func (t *Task) sendFromLocked(g *Group, to *Task, info *Info) error {
+	sig := info.Signal()
+	if g.unkillable() && t.group.pidns.within(g.pidns) && g.actions.table[sig].Handler == sigDfl && (Unblockable.Has(sig) || !g.blocksLocked(to, sig)) {
+		return nil
+	}
+	return t.k.sendLocked(g, to, info)
+}
+
+// blocksLocked says whether the thread, or the process's first one, blocks sig.
+func (g *Group) blocksLocked(t *Task, sig int) bool {
+	if t == nil {
+		t = g.leader
+	}
+	return t != nil && t.mask.Has(sig)
 }
 
 // queued is one pending signal.
@@ -236,6 +261,9 @@ func (k *Kernel) queueLocked(g *Group, t *Task, info *Info, timer *posixTimer) e
 	sig := info.Signal()
 	if g.zombie || len(g.tasks) == 0 {
 		return nil
+	}
+	if g.unkillable() && g.actions.table[sig].Handler == sigDfl && !Unblockable.Has(sig) && !g.blocksLocked(t, sig) {
+		return nil // from outside or the kernel: only SIGKILL and SIGSTOP do something to init
 	}
 	switch {
 	case sig == int(unix.SIGKILL):
@@ -374,24 +402,25 @@ func (t *Task) Kill(pid, sig int) error {
 	if sig < 0 || sig > NumSignals {
 		return unix.EINVAL
 	}
-	info := t.userInfo(sig, CodeUser)
-	k := t.k
+	k, ns := t.k, t.group.pidns
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var targets []*Group
 	switch {
 	case pid > 0:
-		if g := k.groups[pid]; g != nil {
+		if g := k.groups[ns.global(pid)]; g != nil {
 			targets = append(targets, g)
 		}
 	case pid == -1:
-		for _, g := range k.groups {
-			if g != k.init && g != t.group {
+		for n, g := range k.groups {
+			if ns.local(n) > InitPID && g != t.group {
 				targets = append(targets, g)
 			}
 		}
+	case pid == -1<<31:
+		return unix.ESRCH
 	default:
-		id := -pid
+		id := ns.global(-pid)
 		if pid == 0 {
 			id = t.group.pgroup.id
 		}
@@ -411,7 +440,7 @@ func (t *Task) Kill(pid, sig int) error {
 		}
 		err = nil
 		if sig != 0 {
-			if e := k.sendLocked(g, nil, info); e != nil {
+			if e := t.sendFromLocked(g, nil, t.userInfoLocked(g, sig, CodeUser)); e != nil {
 				err = e
 			}
 		}
@@ -424,15 +453,15 @@ func (t *Task) KillThread(tgid, tid, sig int, info *Info) error {
 	if sig < 0 || sig > NumSignals || tid <= 0 {
 		return unix.EINVAL
 	}
-	if info == nil {
-		info = t.userInfo(sig, CodeTkill)
-	}
-	k := t.k
+	k, ns := t.k, t.group.pidns
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	to := k.tasks[tid]
-	if to == nil || tgid != -1 && to.group.pid != tgid {
+	to := k.tasks[ns.global(tid)]
+	if to == nil || tgid != -1 && to.group.pid != ns.global(tgid) {
 		return unix.ESRCH
+	}
+	if info == nil {
+		info = t.userInfoLocked(to.group, sig, CodeTkill)
 	}
 	if !t.maySignalLocked(to.group, sig) {
 		return unix.EPERM
@@ -440,7 +469,7 @@ func (t *Task) KillThread(tgid, tid, sig int, info *Info) error {
 	if sig == 0 {
 		return nil
 	}
-	return k.sendLocked(to.group, to, info)
+	return t.sendFromLocked(to.group, to, info)
 }
 
 // Queue is rt_sigqueueinfo(2). Errors as Kill's, and EAGAIN.
@@ -451,28 +480,37 @@ func (t *Task) Queue(pid, sig int, info *Info) error {
 	k := t.k
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	g := k.groups[pid]
-	switch {
-	case g == nil:
+	g := k.groups[t.group.pidns.global(pid)]
+	if g == nil {
 		return unix.ESRCH
+	}
+	return t.queueToLocked(g, sig, info)
+}
+
+// queueToLocked sends a signal with the sender's own info. Errors: EPERM, EAGAIN.
+func (t *Task) queueToLocked(g *Group, sig int, info *Info) error {
+	switch {
 	case !t.maySignalLocked(g, sig):
 		return unix.EPERM
 	case sig == 0:
 		return nil
 	}
-	return k.sendLocked(g, nil, info)
+	return t.sendFromLocked(g, nil, info)
 }
 
 // maySignalLocked mirrors check_kill_permission.
 func (t *Task) maySignalLocked(g *Group, sig int) bool {
 	me := t.Creds()
-	if g == t.group || me.Effective.Has(unix.CAP_KILL) {
+	if g == t.group || me.Has(unix.CAP_KILL) {
 		return true
 	}
 	if g.leader == nil {
 		return false
 	}
 	they := g.leader.Creds()
+	if me.HasIn(they.User, unix.CAP_KILL) {
+		return true
+	}
 	if me.EUID == they.SUID || me.EUID == they.UID || me.UID == they.SUID || me.UID == they.UID {
 		return true
 	}

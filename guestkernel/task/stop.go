@@ -74,15 +74,15 @@ func (k *Kernel) tellParentLocked(g *Group, code, status int) {
 		return
 	}
 	if p.actions.table[unix.SIGCHLD].Flags&saNoCldStop == 0 {
-		k.sendLocked(p, nil, childInfo(g, int(unix.SIGCHLD), code, status))
+		k.sendLocked(p, nil, childInfo(p, g, int(unix.SIGCHLD), code, status))
 	}
 	p.childNews.Notify(wait.In)
 }
 
-// childInfo is the siginfo of SIGCHLD and of waitid(2).
-func childInfo(g *Group, sig, code, status int) *Info {
+// childInfo is the siginfo of SIGCHLD about g as its parent p sees it.
+func childInfo(p, g *Group, sig, code, status int) *Info {
 	i := newInfo(sig, code)
-	i.put32(16, uint32(g.pid))
+	i.put32(16, uint32(p.pidns.local(g.pid)))
 	if g.leader != nil {
 		i.put32(20, g.leader.Creds().UID)
 	}

@@ -32,6 +32,7 @@ type Task struct {
 	timer         *time.Timer
 	lastFault     fault
 	faultSignal   int  // signal that lastFault belongs to
+	forced        bool // the signal that is pending cannot be survived
 	exiting       bool // leaves its loop at the next turn
 	exitCode      int  // wait status
 	onCPU         time.Time
@@ -39,6 +40,9 @@ type Task struct {
 	undo          *ipc.Undo   // nil: no SEM_UNDO yet
 	slot          *trace.Slot // entry in the debug window, or nil
 	applied       uint64      // affinity that ctx knows
+
+	namespaces atomic.Pointer[Namespaces] // nil: it has left
+	own        int                        // its number in the PID namespace that it was born in; changed by execve only
 
 	creds    atomic.Pointer[vfs.Creds]
 	view     atomic.Pointer[View]
@@ -64,6 +68,7 @@ type Task struct {
 	waitingFor SigSet // sigtimedwait: blocked signals that wake the task all the same
 	killed     bool   // SIGKILL, or a sibling's exec or exit_group
 	stoppedIn  bool   // counted in group.stopped
+	frozen     bool   // by its cgroup
 	dead       bool
 	vforkDone  chan struct{} // closed when exec or exit lets the parent go on
 }
@@ -93,8 +98,11 @@ func (t *Task) Kernel() *Kernel { return t.k }
 // Group is the task's process.
 func (t *Task) Group() *Group { return t.group }
 
-// TID is the thread's number.
+// TID is the thread's number for the kernel, OwnTID for itself.
 func (t *Task) TID() int { return t.tid }
+
+// OwnTID is the thread's number in the PID namespace that it was born in.
+func (t *Task) OwnTID() int { return t.own }
 
 // Space is the address space; only the task's own goroutine may use it for long.
 func (t *Task) Space() *mm.Space { return t.space }

@@ -10,9 +10,10 @@ import (
 
 // WaitFor selects children for Wait.
 type WaitFor struct {
-	PID     int // > 0: that child
-	PGID    int // > 0: children of that process group
-	Options int // WNOHANG, WUNTRACED (WSTOPPED), WCONTINUED, WEXITED, WNOWAIT, __WALL, __WCLONE
+	PID     int    // > 0: that child
+	PGID    int    // > 0: children of that process group
+	Process *Group // not nil: that child
+	Options int    // WNOHANG, WUNTRACED (WSTOPPED), WCONTINUED, WEXITED, WNOWAIT, __WALL, __WCLONE
 }
 
 // Waited is a child's news.
@@ -26,7 +27,7 @@ type Waited struct {
 	MaxRSS uint64
 }
 
-// Wait is wait4(2) and waitid(2). Waited.PID is 0 when WNOHANG found nothing. Errors: ECHILD, and wait.ErrRestart when interrupted.
+// Wait, with the caller's numbers, is wait4(2) and waitid(2). Waited.PID is 0 when WNOHANG found nothing. Errors: ECHILD, and wait.ErrRestart when interrupted.
 func (t *Task) Wait(f WaitFor) (Waited, error) {
 	var found Waited
 	err := wait.Block(t, &t.group.childNews, wait.In, time.Time{}, func() error {
@@ -50,8 +51,15 @@ func (t *Task) lookForChild(f WaitFor) (w Waited, any bool) {
 	k := t.k
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	ns := t.group.pidns
+	if f.PID > 0 {
+		f.PID = ns.global(f.PID)
+	}
+	if f.PGID > 0 {
+		f.PGID = ns.global(f.PGID)
+	}
 	for _, g := range t.group.children {
-		if f.PID > 0 && g.pid != f.PID || f.PGID > 0 && g.pgroup.id != f.PGID {
+		if f.PID > 0 && g.pid != f.PID || f.PGID > 0 && g.pgroup.id != f.PGID || f.Process != nil && g != f.Process {
 			continue
 		}
 		if f.Options&unix.WALL == 0 && (g.exitSignal != unix.SIGCHLD) != (f.Options&unix.WCLONE != 0) {
@@ -61,17 +69,17 @@ func (t *Task) lookForChild(f WaitFor) (w Waited, any bool) {
 		take := f.Options&unix.WNOWAIT == 0
 		switch {
 		case g.zombie && f.Options&unix.WEXITED != 0:
-			w = news(g, g.exitCode)
+			w = news(ns, g, g.exitCode)
 			w.Code, w.Value = exitNews(g.exitCode)
 			if take {
 				k.reapLocked(g)
 			}
 		case g.stopping && g.stopNews && f.Options&unix.WSTOPPED != 0:
-			w = news(g, g.stopSignal<<8|0x7f)
+			w = news(ns, g, g.stopSignal<<8|0x7f)
 			w.Code, w.Value = cldStopped, g.stopSignal
 			g.stopNews = !take
 		case g.contNews && f.Options&unix.WCONTINUED != 0:
-			w = news(g, 0xffff)
+			w = news(ns, g, 0xffff)
 			w.Code, w.Value = cldContinued, int(unix.SIGCONT)
 			g.contNews = !take
 		default:
@@ -82,8 +90,8 @@ func (t *Task) lookForChild(f WaitFor) (w Waited, any bool) {
 	return Waited{}, any
 }
 
-func news(g *Group, status int) Waited {
-	w := Waited{PID: g.pid, Status: status, CPU: g.cpuTimeLocked() + g.childTime, MaxRSS: g.maxRSS}
+func news(ns *PIDNamespace, g *Group, status int) Waited {
+	w := Waited{PID: ns.local(g.pid), Status: status, CPU: g.cpuTimeLocked() + g.childTime, MaxRSS: g.maxRSS}
 	if g.leader != nil {
 		w.UID = g.leader.Creds().UID
 	}

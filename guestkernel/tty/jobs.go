@@ -129,7 +129,7 @@ func (t *Terminal) setControllingLocked(c vfs.Caller, steal bool) error {
 	if !leader || t.sessions.of(sid) != nil {
 		return unix.EPERM
 	}
-	if t.session != 0 && !(steal && c.Creds().Effective.Has(unix.CAP_SYS_ADMIN)) {
+	if t.session != 0 && !(steal && c.Creds().Has(unix.CAP_SYS_ADMIN)) {
 		return unix.EPERM
 	}
 	t.controlLocked(sid, c.PGID())

@@ -34,6 +34,25 @@ type Caller interface {
 	Orphaned() bool
 }
 
+// LocalID is the kernel's number n of a process, process group or session as the caller's PID namespace knows it, 0 when it does not.
+func LocalID(c Caller, n int) int {
+	if l, ok := c.(interface{ Local(int) int }); ok && n > 0 {
+		return l.Local(n)
+	}
+	return n
+}
+
+// GlobalID is the kernel's number for what the caller calls n.
+func GlobalID(c Caller, n int) int {
+	if l, ok := c.(interface{ Global(int) int }); ok {
+		return l.Global(n)
+	}
+	return n
+}
+
+// Informer is a file that has lines of its own in /proc/PID/fdinfo.
+type Informer interface{ Info(c Caller) string }
+
 // RlimInfinity is RLIM_INFINITY.
 const RlimInfinity = ^uint64(0)
 
@@ -47,6 +66,33 @@ type Creds struct {
 	Inheritable            CapSet
 	Bounding               CapSet
 	Ambient                CapSet
+	Secure                 uint32         // SECBIT_*
+	User                   *UserNamespace // that the capabilities are of; nil: the first
+}
+
+// Bits of Creds.Secure (capabilities(7)); the bit above each locks it.
+const (
+	SecureNoRoot        = 1 << 0
+	SecureNoSetuidFixup = 1 << 2
+	SecureKeepCaps      = 1 << 4
+	SecureNoAmbient     = 1 << 6
+	SecureAll           = 0xff
+	SecureLocks         = 0xaa
+)
+
+// In answers the credentials that a process has which enters a user namespace: every capability there (set_cred_user_ns).
+func (c *Creds) In(u *UserNamespace) *Creds {
+	n := *c
+	n.User, n.Secure = u, 0
+	n.Effective, n.Permitted, n.Bounding, n.Inheritable, n.Ambient = AllCaps, AllCaps, AllCaps, 0, 0
+	return &n
+}
+
+// Mapped says whether the effective ids have names in the credentials' user namespace.
+func (c *Creds) Mapped() bool {
+	_, u := c.User.inside(c.EUID, false)
+	_, g := c.User.inside(c.EGID, true)
+	return u && g
 }
 
 // CapSet is a set of capabilities: bit CAP_x.
@@ -87,15 +133,15 @@ func (c *Creds) MayAccess(a *Attrs, want uint32) error {
 		return nil
 	}
 	if mode&unix.S_IFMT == unix.S_IFDIR {
-		if want&MayWrite == 0 && c.Effective.Has(unix.CAP_DAC_READ_SEARCH) || c.Effective.Has(unix.CAP_DAC_OVERRIDE) {
+		if want&MayWrite == 0 && c.HasOver(uid, gid, unix.CAP_DAC_READ_SEARCH) || c.HasOver(uid, gid, unix.CAP_DAC_OVERRIDE) {
 			return nil
 		}
 		return unix.EACCES
 	}
-	if want == MayRead && c.Effective.Has(unix.CAP_DAC_READ_SEARCH) {
+	if want == MayRead && c.HasOver(uid, gid, unix.CAP_DAC_READ_SEARCH) {
 		return nil
 	}
-	if (want&MayExec == 0 || mode&0o111 != 0) && c.Effective.Has(unix.CAP_DAC_OVERRIDE) {
+	if (want&MayExec == 0 || mode&0o111 != 0) && c.HasOver(uid, gid, unix.CAP_DAC_OVERRIDE) {
 		return nil
 	}
 	return unix.EACCES
@@ -103,6 +149,6 @@ func (c *Creds) MayAccess(a *Attrs, want uint32) error {
 
 // owns mirrors inode_owner_or_capable.
 func (c *Creds) owns(a *Attrs) bool {
-	_, uid, _ := a.Owner()
-	return c.FSUID == uid || c.Effective.Has(unix.CAP_FOWNER)
+	_, uid, gid := a.Owner()
+	return c.FSUID == uid || c.HasOver(uid, gid, unix.CAP_FOWNER)
 }

@@ -35,8 +35,36 @@ type Superblock struct {
 	// Dynamic filesystems make their entries on the fly: dentries are remembered only while something is mounted on them.
 	Dynamic bool
 
-	tree sync.RWMutex // guards the shape of the dentry tree and orders directory operations
-	root *Dentry
+	// ReadOnly refuses all changes, through whatever mount.
+	ReadOnly atomic.Bool
+
+	tree    sync.RWMutex // guards the shape of the dentry tree and orders directory operations
+	root    *Dentry
+	mounted atomic.Int64 // mounts
+	writers atomic.Int64 // descriptions open for writing
+}
+
+// Begin sets whether a filesystem that is not mounted yet is read-only.
+func (s *Superblock) Begin(readOnly bool) {
+	if s.mounted.Load() == 0 {
+		s.ReadOnly.Store(readOnly)
+	}
+}
+
+// SetReadOnly changes it: EBUSY while a file is open for writing.
+func (s *Superblock) SetReadOnly(on bool) error {
+	if on && s.writers.Load() > 0 {
+		return unix.EBUSY
+	}
+	s.ReadOnly.Store(on)
+	return nil
+}
+
+// shutdown frees what the filesystem holds when it is mounted nowhere any more and nobody has a file of it open.
+func (s *Superblock) shutdown() {
+	if f, ok := s.FS.(interface{ Shutdown() }); ok {
+		f.Shutdown()
+	}
 }
 
 // Root is the dentry of the root directory.

@@ -144,6 +144,7 @@ type Description struct {
 	owner   atomic.Int64 // F_SETOWN
 	flocked atomic.Bool  // a flock(2) lock may be held
 	writer  bool         // counted among the inode's writers
+	pinned  bool         // counted among the writers of mount and filesystem
 
 	closeMu sync.Mutex
 	onClose map[any]func()
@@ -199,6 +200,10 @@ func (d *Description) Unref() {
 	}
 	if d.writer {
 		d.inode.Attributes().putWrite()
+	}
+	if d.pinned {
+		d.path.Mount.writers.Add(-1)
+		d.path.Mount.sb.writers.Add(-1)
 	}
 	release(d.inode)
 	d.path.Mount.drop()

@@ -35,6 +35,19 @@ func (f *FSContext) Fork() *FSContext {
 	return &FSContext{root: f.root, cwd: f.cwd, umask: f.umask, users: 1}
 }
 
+// Shared reports whether others use the context too.
+func (f *FSContext) Shared() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.users > 1
+}
+
+// Move replaces root and working directory by what to answers for them.
+func (f *FSContext) Move(to func(Path) Path) {
+	f.SetRoot(to(f.Root()))
+	f.SetCwd(to(f.Cwd()))
+}
+
 // Leave drops a user; the last one lets go of root and working directory.
 func (f *FSContext) Leave() {
 	f.mu.Lock()

@@ -20,8 +20,8 @@ func mayDelete(c Caller, d *Dentry, isDir bool) error {
 		return err
 	}
 	mode, dirUID, _ := dir.Owner()
-	_, uid, _ := d.inode.Attributes().Owner()
-	if mode&unix.S_ISVTX != 0 && uid != creds.FSUID && dirUID != creds.FSUID && !creds.Effective.Has(unix.CAP_FOWNER) {
+	_, uid, gid := d.inode.Attributes().Owner()
+	if mode&unix.S_ISVTX != 0 && uid != creds.FSUID && dirUID != creds.FSUID && !creds.HasOver(uid, gid, unix.CAP_FOWNER) {
 		return unix.EPERM
 	}
 	if isDir && !d.isDir() {
@@ -133,7 +133,7 @@ func Mknod(c Caller, at At, path string, mode uint32, dev uint64) error {
 		if err := mayCreate(c, dir); err != nil {
 			return nil, err
 		}
-		if k := mode & unix.S_IFMT; (k == unix.S_IFCHR || k == unix.S_IFBLK) && !c.Creds().Effective.Has(unix.CAP_MKNOD) {
+		if k := mode & unix.S_IFMT; (k == unix.S_IFCHR || k == unix.S_IFBLK) && !c.Creds().Has(unix.CAP_MKNOD) {
 			return nil, unix.EPERM
 		}
 		return dir.inode.Create(c, name, mode&(unix.S_IFMT|0o7777)&^c.FS().Umask(), dev)

@@ -195,6 +195,11 @@ func OpenPath(c Caller, p Path, flags uint32, created bool) (*Description, error
 		}
 	}
 	d.flags.Store(flags &^ creationFlags)
+	if want&MayWrite != 0 && kind == unix.S_IFREG {
+		d.pinned = true
+		p.Mount.writers.Add(1)
+		p.Mount.sb.writers.Add(1)
+	}
 	p.Dentry.happened(unix.IN_OPEN)
 	return d, nil
 }

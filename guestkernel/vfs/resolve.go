@@ -76,6 +76,7 @@ func (w *walker) up() error {
 		}
 		parent, point := w.at.Mount.place()
 		if parent == nil {
+			w.at = w.at.top() // the hidden root
 			return nil
 		}
 		if w.restrict&ResolveNoXDev != 0 {

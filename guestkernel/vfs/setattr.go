@@ -34,7 +34,7 @@ func chmod(c Caller, p Path, mode uint32) error {
 	now := Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !c.Creds().InGroup(a.gid) && !c.Creds().Effective.Has(unix.CAP_FSETID) {
+	if !c.Creds().InGroup(a.gid) && !c.Creds().HasOver(a.uid, a.gid, unix.CAP_FSETID) {
 		mode &^= unix.S_ISGID
 	}
 	a.mode = a.mode&unix.S_IFMT | mode&0o7777
@@ -63,12 +63,12 @@ func chown(c Caller, p Path, uid, gid uint32) error {
 	now := Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !creds.Effective.Has(unix.CAP_CHOWN) {
+	if !creds.HasOver(a.uid, a.gid, unix.CAP_CHOWN) {
 		owner := creds.FSUID == a.uid
 		if uid != Unchanged && (!owner || uid != a.uid) || gid != Unchanged && (!owner || gid != a.gid && !creds.InGroup(gid)) {
 			return unix.EPERM
 		}
-		if uid == Unchanged && gid == Unchanged && !owner && !creds.Effective.Has(unix.CAP_FOWNER) && a.mode&(unix.S_ISUID|unix.S_ISGID) != 0 && a.mode&unix.S_IFMT != unix.S_IFDIR {
+		if uid == Unchanged && gid == Unchanged && !owner && !creds.HasOver(a.uid, a.gid, unix.CAP_FOWNER) && a.mode&(unix.S_ISUID|unix.S_ISGID) != 0 && a.mode&unix.S_IFMT != unix.S_IFDIR {
 			return unix.EPERM
 		}
 	}
@@ -92,7 +92,7 @@ func chown(c Caller, p Path, uid, gid uint32) error {
 func (a *Attrs) dropPrivileges(c Caller) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.mode&(unix.S_ISUID|unix.S_ISGID) == 0 || c.Creds().Effective.Has(unix.CAP_FSETID) {
+	if a.mode&(unix.S_ISUID|unix.S_ISGID) == 0 || c.Creds().HasOver(a.uid, a.gid, unix.CAP_FSETID) {
 		return
 	}
 	a.mode &^= unix.S_ISUID
@@ -268,7 +268,7 @@ func NewOwner(c Caller, dir *Attrs, mode uint32) (newMode, uid, gid uint32) {
 		gid = dirGID
 		if mode&unix.S_IFMT == unix.S_IFDIR {
 			mode |= unix.S_ISGID
-		} else if mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP && !creds.InGroup(gid) && !creds.Effective.Has(unix.CAP_FSETID) {
+		} else if mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP && !creds.InGroup(gid) && !creds.HasOver(uid, gid, unix.CAP_FSETID) {
 			mode &^= unix.S_ISGID
 		}
 	}

@@ -12,6 +12,7 @@ import (
 type Type struct {
 	Name  string
 	NoDev bool // needs no block device
+	User  bool // may be mounted in a user namespace of one's own
 	// New answers a superblock for a mount of source with the options in data ("size=1m,mode=755").
 	New func(c Caller, source, data string) (*Superblock, error)
 }
@@ -52,15 +53,4 @@ func Types() []Type {
 	}
 	slices.SortFunc(all, func(a, b Type) int { return strings.Compare(a.Name, b.Name) })
 	return all
-}
-
-// SetFlags changes the flags of a mount (MS_REMOUNT).
-func (m *Mount) SetFlags(flags uintptr) { m.flags.Store(uint64(flags)) }
-
-// Bind mounts the tree at from on the directory or file at: mount --bind.
-func Bind(from, at Path) (*Mount, error) {
-	if from.Mount.ns == nil {
-		return nil, unix.EINVAL
-	}
-	return mountAt(from.Mount.sb, from.Dentry, from.Mount.Source, from.Mount.Flags(), at)
 }

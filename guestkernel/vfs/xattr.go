@@ -32,23 +32,23 @@ func xattrPermission(c Caller, a *Attrs, name string, want uint32) error {
 	class, rest, _ := strings.Cut(name, ".")
 	switch class {
 	case "user":
-		mode, uid, _ := a.Owner()
+		mode, uid, gid := a.Owner()
 		kind := mode & unix.S_IFMT
 		if kind != unix.S_IFREG && kind != unix.S_IFDIR {
 			return refuse
 		}
-		if kind == unix.S_IFDIR && mode&unix.S_ISVTX != 0 && want == MayWrite && c.Creds().FSUID != uid && !c.Creds().Effective.Has(unix.CAP_FOWNER) {
+		if kind == unix.S_IFDIR && mode&unix.S_ISVTX != 0 && want == MayWrite && c.Creds().FSUID != uid && !c.Creds().HasOver(uid, gid, unix.CAP_FOWNER) {
 			return unix.EPERM
 		}
 		if err := c.Creds().MayAccess(a, want); err != nil {
 			return err
 		}
 	case "trusted":
-		if !c.Creds().Effective.Has(unix.CAP_SYS_ADMIN) {
+		if !c.Creds().Has(unix.CAP_SYS_ADMIN) {
 			return refuse
 		}
 	case "security":
-		if want == MayWrite && !c.Creds().Effective.Has(unix.CAP_SYS_ADMIN) {
+		if want == MayWrite && !c.Creds().Has(unix.CAP_SYS_ADMIN) {
 			return unix.EPERM
 		}
 	default:
@@ -158,7 +158,7 @@ func ListXattr(c Caller, p Path) ([]string, error) {
 	}
 	var names []string
 	for n := range a.xattrs {
-		if !strings.HasPrefix(n, "trusted.") || c.Creds().Effective.Has(unix.CAP_SYS_ADMIN) {
+		if !strings.HasPrefix(n, "trusted.") || c.Creds().Has(unix.CAP_SYS_ADMIN) {
 			names = append(names, n)
 		}
 	}

@@ -189,7 +189,7 @@ func (p *Pipe) SetCapacity(c vfs.Caller, n uint32) (int, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if size > len(p.slots)*slotSize && size > MaxUnprivilged && !c.Creds().Effective.Has(unix.CAP_SYS_RESOURCE) {
+	if size > len(p.slots)*slotSize && size > MaxUnprivilged && !c.Creds().Has(unix.CAP_SYS_RESOURCE) {
 		return 0, unix.EPERM
 	}
 	count := size / slotSize

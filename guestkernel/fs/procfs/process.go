@@ -25,13 +25,13 @@ type process struct {
 const inoSpan = 1 << 20
 
 func (fs *FS) alive(pid int) func() bool {
-	g := fs.Tasks.FindGroup(pid)
-	return func() bool { return g != nil && fs.Tasks.FindGroup(pid) == g }
+	g := fs.Tasks.Process(fs.ns, pid)
+	return func() bool { return g != nil && fs.Tasks.Process(fs.ns, pid) == g }
 }
 
 // processDir is /proc/PID.
 func (fs *FS) processDir(pid int) vfs.Inode {
-	g := fs.Tasks.FindGroup(pid)
+	g := fs.Tasks.Process(fs.ns, pid)
 	p := process{fs: fs, group: g}
 	m := &maker{fs: fs, base: uint64(pid) * inoSpan}
 	if g != nil {
@@ -53,9 +53,9 @@ func (fs *FS) processDir(pid int) vfs.Inode {
 func (p process) threads() []entry {
 	var list []entry
 	for _, t := range p.group.Tasks() {
-		tid := t.TID()
+		tid := p.number(t.TID())
 		list = append(list, entry{strconv.Itoa(tid), unix.S_IFDIR, func() vfs.Inode {
-			m := &maker{fs: p.fs, base: uint64(p.group.PID())*inoSpan + inoSpan/2 + uint64(tid%4096)*64, uid: t.Creds().EUID, gid: t.Creds().EGID}
+			m := &maker{fs: p.fs, base: uint64(p.number(p.group.PID()))*inoSpan + inoSpan/2 + uint64(tid%4096)*64, uid: t.Creds().EUID, gid: t.Creds().EGID}
 			alive := func() bool { return t.View() != nil }
 			one := process{p.fs, p.group, t}
 			return m.dir(strconv.Itoa(tid), 0o555, func() []entry { m.last = 1; return one.entries(m, alive) }, nil, alive).make()
@@ -76,7 +76,7 @@ func (p process) view() (*task.View, error) {
 
 // mayLook says whether c may see the process's files and memory: the same user, or a privileged one (ptrace(2), access mode checks).
 func (p process) mayLook(c vfs.Caller) error {
-	if c.Creds().Effective.Has(unix.CAP_SYS_PTRACE) || p.task != nil && p.task.Creds().UID == c.Creds().FSUID && p.task.Creds().EUID == c.Creds().FSUID {
+	if c.Creds().Has(unix.CAP_SYS_PTRACE) || p.task != nil && p.task.Creds().UID == c.Creds().FSUID && p.task.Creds().EUID == c.Creds().FSUID {
 		return nil
 	}
 	return unix.EACCES
@@ -135,7 +135,7 @@ func (p process) entries(m *maker, alive func() bool) []entry {
 		m.dir("fd", 0o500, func() []entry { return p.descriptors(m) }, nil, alive),
 		m.dir("fdinfo", 0o555, func() []entry { return p.descriptorInfo(m) }, nil, alive),
 		show("limits", 0o444, func() ([]byte, error) { return p.limits(), nil }),
-		m.text("maps", 0o444, memory(maps), nil),
+		m.text("maps", 0o444, memory(mapsText), nil),
 		show("mountinfo", 0o444, root(mountinfo)),
 		show("mounts", 0o444, root(mounts)),
 		m.jump("root", 0o777, look(func(v *task.View) (vfs.Path, error) { return v.FS.Root(), nil })),
@@ -145,7 +145,17 @@ func (p process) entries(m *maker, alive func() bool) []entry {
 	}
 }
 
+// number is the kernel's number n as this procfs shows it.
+func (p process) number(n int) int { return p.fs.Tasks.InNamespace(p.fs.ns, n) }
+
 func (p process) status() task.Status {
+	s := p.kernelStatus()
+	s.PID, s.PPID, s.PGID, s.SID = p.number(s.PID), p.number(s.PPID), p.number(s.PGID), p.number(s.SID)
+	return s
+}
+
+// kernelStatus has the kernel's own numbers.
+func (p process) kernelStatus() task.Status {
 	if p.task != nil {
 		return p.task.Status()
 	}
@@ -251,14 +261,18 @@ func (p process) descriptorInfo(m *maker) []entry {
 			if cloexec, err := v.FDs.CloseOnExec(fd); err == nil && cloexec {
 				flags |= unix.O_CLOEXEC
 			}
-			return fmt.Appendf(nil, "pos:\t%d\nflags:\t0%o\nmnt_id:\t%d\nino:\t%d\n", d.Position(), flags, d.Path().Mount.ID, d.Inode().Attributes().Ino), nil
+			info := fmt.Appendf(nil, "pos:\t%d\nflags:\t0%o\nmnt_id:\t%d\nino:\t%d\n", d.Position(), flags, d.Path().Mount.ID, d.Inode().Attributes().Ino)
+			if f, ok := d.File().(vfs.Informer); ok {
+				info = append(info, f.Info(c)...)
+			}
+			return info, nil
 		}, nil))
 	}
 	return list
 }
 
-// maps is /proc/PID/maps.
-func maps(s *mm.Space) []byte {
+// mapsText is /proc/PID/maps.
+func mapsText(s *mm.Space) []byte {
 	var b bytes.Buffer
 	for _, v := range s.VMAs() {
 		perm := []byte("---p")
@@ -303,7 +317,10 @@ func (p process) stat() []byte {
 	u, img := p.usage()
 	tty, foreground := uint64(0), -1
 	if t := p.fs.Terminals; t != nil {
-		tty, foreground = t.Number(s.SID), t.Foreground(s.SID)
+		sid := p.kernelStatus().SID
+		if tty, foreground = t.Number(sid), t.Foreground(sid); foreground > 0 {
+			foreground = p.number(foreground)
+		}
 	}
 	rss, _ := p.group.Limit(unix.RLIMIT_RSS)
 	var b bytes.Buffer
@@ -327,7 +344,7 @@ func (p process) statusText() []byte {
 	u, _ := p.usage()
 	tid, umask, fdSize := s.PID, uint32(0o022), 0
 	if p.task != nil {
-		tid = p.task.TID()
+		tid = p.number(p.task.TID())
 	}
 	v, err := p.view()
 	if err == nil {

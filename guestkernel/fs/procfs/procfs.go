@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +39,7 @@ type Config struct {
 // FS is one procfs instance.
 type FS struct {
 	Config
+	ns   *task.PIDNamespace // whose processes it shows, with its numbers
 	dev  uint64
 	root vfs.Inode
 }
@@ -45,9 +47,9 @@ type FS struct {
 // rootIno is the inode number of the root directory (PROC_ROOT_INO).
 const rootIno = 1
 
-// New answers the superblock of a procfs.
-func New(c Config) *vfs.Superblock {
-	fs := &FS{Config: c, dev: vfs.NewDev()}
+// New answers the superblock of a procfs that shows the processes of a PID namespace.
+func New(c Config, ns *task.PIDNamespace) *vfs.Superblock {
+	fs := &FS{Config: c, ns: ns, dev: vfs.NewDev()}
 	lastFixed.CompareAndSwap(0, rootIno)
 	fs.root = fs.makeRoot()
 	return vfs.NewSuperblock(fs, fs.dev, true)
@@ -55,7 +57,13 @@ func New(c Config) *vfs.Superblock {
 
 // Register makes "proc" known to mount(2).
 func Register(c Config) {
-	vfs.RegisterType(vfs.Type{Name: "proc", NoDev: true, New: func(vfs.Caller, string, string) (*vfs.Superblock, error) { return New(c), nil }})
+	vfs.RegisterType(vfs.Type{Name: "proc", NoDev: true, User: true, New: func(caller vfs.Caller, _, _ string) (*vfs.Superblock, error) {
+		ns := c.Tasks.FirstPIDNamespace()
+		if t, ok := caller.(*task.Task); ok {
+			ns = t.Group().PIDNamespace()
+		}
+		return New(c, ns), nil
+	}})
 }
 
 // Type implements vfs.Filesystem.
@@ -80,15 +88,26 @@ func (fs *FS) makeRoot() vfs.Inode {
 	number := func(f func(vfs.Caller) string) func(vfs.Caller) (string, error) {
 		return func(c vfs.Caller) (string, error) { return f(c), nil }
 	}
+	// own is the caller's number here.
+	own := func(c vfs.Caller) (int, error) {
+		if n := fs.Tasks.InNamespace(fs.ns, c.PID()); n != 0 {
+			return n, nil
+		}
+		return 0, unix.ENOENT
+	}
 	list := []entry{
-		m.link("self", number(func(c vfs.Caller) string { return strconv.Itoa(c.PID()) })),
-		m.link("thread-self", number(func(c vfs.Caller) string {
-			tid := c.PID()
+		m.link("self", func(c vfs.Caller) (string, error) {
+			n, err := own(c)
+			return strconv.Itoa(n), err
+		}),
+		m.link("thread-self", func(c vfs.Caller) (string, error) {
+			n, err := own(c)
+			tid := n
 			if t, ok := c.(*task.Task); ok {
-				tid = t.TID()
+				tid = fs.Tasks.InNamespace(fs.ns, t.TID())
 			}
-			return fmt.Sprintf("%d/task/%d", c.PID(), tid)
-		})),
+			return fmt.Sprintf("%d/task/%d", n, tid), err
+		}),
 		m.link("mounts", number(func(vfs.Caller) string { return "self/mounts" })),
 		show("cmdline", func() string { return fs.CommandLine + "\n" }),
 		m.text("cpuinfo", 0o444, func(vfs.Caller) ([]byte, error) { return fs.CPUInfo(), nil }, nil),
@@ -108,8 +127,7 @@ func (fs *FS) makeRoot() vfs.Inode {
 		byName[e.name] = e
 	}
 	entries := func() []entry {
-		pids := fs.Tasks.PIDs()
-		slices.Sort(pids)
+		pids := slices.Sorted(maps.Keys(fs.Tasks.Processes(fs.ns)))
 		all := slices.Clone(list)
 		for _, pid := range pids {
 			all = append(all, entry{strconv.Itoa(pid), unix.S_IFDIR, func() vfs.Inode { return fs.processDir(pid) }})
@@ -121,7 +139,7 @@ func (fs *FS) makeRoot() vfs.Inode {
 			return e.make()
 		}
 		pid, err := strconv.Atoi(name)
-		if err != nil || strconv.Itoa(pid) != name || fs.Tasks.FindGroup(pid) == nil {
+		if err != nil || strconv.Itoa(pid) != name || fs.Tasks.Process(fs.ns, pid) == nil {
 			return nil
 		}
 		return fs.processDir(pid)
@@ -150,11 +168,9 @@ func (fs *FS) uptime() string {
 
 // busy is the CPU time of all processes that exist.
 func (fs *FS) busy() (total time.Duration) {
-	for _, pid := range fs.Tasks.PIDs() {
-		if g := fs.Tasks.FindGroup(pid); g != nil {
-			own, children := g.CPUTime()
-			total += own + children
-		}
+	for _, g := range fs.Tasks.Processes(fs.Tasks.FirstPIDNamespace()) {
+		own, children := g.CPUTime()
+		total += own + children
 	}
 	return total
 }
@@ -163,7 +179,7 @@ func (fs *FS) busy() (total time.Duration) {
 func (fs *FS) loadavg() string {
 	running := fs.Tasks.Running()
 	load := float64(running)
-	return fmt.Sprintf("%.2f %.2f %.2f %d/%d %d\n", load, load, load, running, fs.Tasks.Live(), fs.Tasks.LastPID())
+	return fmt.Sprintf("%.2f %.2f %.2f %d/%d %d\n", load, load, load, running, fs.Tasks.Live(), fs.Tasks.LastNumber(fs.ns))
 }
 
 func (fs *FS) meminfo() string {
@@ -200,21 +216,33 @@ func (fs *FS) stat() string {
 // sysctl is /proc/sys.
 func (fs *FS) sysctl(m *maker) []entry {
 	value := func(name, v string) entry { return m.text(name, 0o444, plain(func() string { return v + "\n" }), nil) }
-	hostname := func(which func() string, set func(string)) (func(vfs.Caller) ([]byte, error), func(vfs.Caller, []byte) error) {
-		return plain(func() string { return which() + "\n" }), func(c vfs.Caller, data []byte) error {
-			if !c.Creds().Effective.Has(unix.CAP_SYS_ADMIN) {
-				return unix.EPERM
+	// name is a name of the reader's UTS namespace.
+	name := func(file string, get func(*task.UTSNamespace) string, set func(*task.UTSNamespace, string)) entry {
+		uts := func(c vfs.Caller) (*task.UTSNamespace, error) {
+			if t, ok := c.(*task.Task); ok {
+				return t.UTS(), nil
 			}
-			set(string(data[:min(len(data), 64)]))
-			return nil
+			return nil, unix.EINVAL
 		}
+		return m.text(file, 0o644, func(c vfs.Caller) ([]byte, error) {
+			u, err := uts(c)
+			if err != nil {
+				return nil, err
+			}
+			return []byte(get(u) + "\n"), nil
+		}, func(c vfs.Caller, data []byte) error {
+			u, err := uts(c)
+			if err == nil {
+				line, _, _ := bytes.Cut(data, []byte("\n"))
+				set(u, string(line[:min(len(line), 64)]))
+			}
+			return err
+		})
 	}
-	hostRead, hostWrite := hostname(func() string { h, _ := fs.Tasks.Hostname(); return h }, fs.Tasks.SetHostname)
-	domainRead, domainWrite := hostname(func() string { _, d := fs.Tasks.Hostname(); return d }, fs.Tasks.SetDomainname)
 	return []entry{
 		m.dir("kernel", 0o555, fixed(append(fs.ipcLimits(m),
-			m.text("hostname", 0o644, hostRead, hostWrite),
-			m.text("domainname", 0o644, domainRead, domainWrite),
+			name("hostname", func(u *task.UTSNamespace) string { h, _ := u.Names(); return h }, (*task.UTSNamespace).SetHost),
+			name("domainname", func(u *task.UTSNamespace) string { _, d := u.Names(); return d }, (*task.UTSNamespace).SetDomain),
 			value("ostype", "Linux"), value("osrelease", fs.Release), value("version", fs.Version),
 			value("pid_max", "4194304"), value("threads-max", "32768"), value("ngroups_max", "65536"), value("cap_last_cap", strconv.Itoa(unix.CAP_LAST_CAP)),
 			value("overflowuid", "65534"), value("overflowgid", "65534"), value("randomize_va_space", "2"),

@@ -55,7 +55,7 @@ func pack(c vfs.Caller, files []*vfs.Description) (*baggage, error) {
 	b := &baggage{files: files, uid: cr.UID}
 	flight.mu.Lock()
 	defer flight.mu.Unlock()
-	if uint64(flight.users[b.uid]) > c.Rlimit(unix.RLIMIT_NOFILE) && !cr.Effective.Has(unix.CAP_SYS_RESOURCE) && !cr.Effective.Has(unix.CAP_SYS_ADMIN) {
+	if uint64(flight.users[b.uid]) > c.Rlimit(unix.RLIMIT_NOFILE) && !cr.Has(unix.CAP_SYS_RESOURCE) && !cr.Has(unix.CAP_SYS_ADMIN) {
 		return nil, unix.ETOOMANYREFS
 	}
 	flight.users[b.uid] += len(files)

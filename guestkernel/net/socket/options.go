@@ -54,7 +54,7 @@ func boolInt(on bool) int {
 
 // SetSocketOption is setsockopt(2) of level SOL_SOCKET, as far as it is the same for all families (sock_setsockopt).
 func (b *Base) SetSocketOption(c vfs.Caller, name int, value []byte) error {
-	privileged := func(capability int) bool { return c.Creds().Effective.Has(capability) }
+	privileged := func(capability int) bool { return c.Creds().Has(capability) }
 	if name == unix.SO_BINDTODEVICE {
 		return b.bindToDevice(value)
 	}
@@ -161,7 +161,7 @@ func (b *Base) SetSocketOption(c vfs.Caller, name int, value []byte) error {
 // setBuffer doubles what the program asks for, as Linux does to leave room for its bookkeeping.
 func (b *Base) setBuffer(c vfs.Caller, name, v int) error {
 	force := name == unix.SO_SNDBUFFORCE || name == unix.SO_RCVBUFFORCE
-	if force && !c.Creds().Effective.Has(unix.CAP_NET_ADMIN) {
+	if force && !c.Creds().Has(unix.CAP_NET_ADMIN) {
 		return unix.EPERM
 	}
 	if force {
