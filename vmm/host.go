@@ -168,8 +168,17 @@ func (c *runCommand) inHosted(ctx context.Context, o guest.Options) error {
 		f.Close()
 		file("--phases", c.Phases, "", true)
 	}
+	if c.Report != "" {
+		if mkdirErr := os.MkdirAll(c.Report, 0o755); mkdirErr != nil {
+			return c.fail(fmt.Errorf("--report: %w", mkdirErr))
+		}
+		file("--report", c.Report, "", true)
+	}
 	if err != nil {
 		return c.fail(err)
+	}
+	if c.Guard != "" {
+		argv = append(argv, "--guard", c.Guard)
 	}
 	if c.Append != "" {
 		argv = append(argv, "--append", c.Append)

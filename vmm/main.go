@@ -22,6 +22,7 @@ import (
 // Exit statuses of the command besides the program's own.
 const (
 	statusUsage   = 2
+	statusReport  = 66 // a debugging report was made
 	statusTimeout = 124
 	statusFailure = 125 // the monitor or the kernel failed
 	statusStopped = 143 // `vmm stop`: as if by SIGTERM

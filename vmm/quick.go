@@ -69,6 +69,10 @@ func (c *runCommand) quickFlag(name, value string) bool {
 		c.Append = value
 	case "--name":
 		c.Name = value
+	case "--guard":
+		c.Guard = value
+	case "--report":
+		c.Report = value
 	case "--phases":
 		c.Phases = value
 	case "--add":

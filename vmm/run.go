@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"ringo/debug/stackguard"
 	"ringo/vmm/console"
 	"ringo/vmm/control"
 	"ringo/vmm/guest"
@@ -29,6 +30,8 @@ type runCommand struct {
 	Add     []guest.Addition `placeholder:"HOST:GUEST" sep:"none" help:"Put a file or folder of the host into the guest's root file system. May be repeated."`
 	Append  string           `placeholder:"CMDLINE" help:"Kernel command line."`
 	Timeout time.Duration    `placeholder:"D" help:"End the guest after this time (like 30s), with status 124."`
+	Guard   string           `placeholder:"stacks[=MODE]" help:"Watch the kernel stacks of sleeping tasks: stacks=detect or stacks=attribute (what stacks alone means). Exit status 66 when something was reported."`
+	Report  string           `placeholder:"DIR" help:"Write reports and what belongs to them into DIR/vm-debug-TIME."`
 	Verbose bool             `short:"v" help:"Print the kernel's log, the boot phases and the system calls the kernel lacks."`
 	Phases  string           `placeholder:"FILE" help:"Write the boot phases, exits and memory use as JSON; - prints a table of the phases to standard error."`
 	Host    string           `enum:"auto,kvm,hosted" default:"auto" help:"Where to run: this machine's /dev/kvm (kvm), the KVM host in QEMU (hosted), or what works (auto)."`
@@ -68,6 +71,10 @@ func (c *runCommand) Run() error {
 		return c.fail(fmt.Errorf("%w: --timeout %v is negative", guest.ErrUsage, c.Timeout))
 	}
 	o := c.options()
+	var err error
+	if o.Debug.Guard, err = stackguard.ParseMode(c.Guard); err != nil {
+		return c.fail(fmt.Errorf("%w: --guard: %w", guest.ErrUsage, err))
+	}
 	if err := o.Check(); err != nil {
 		return c.fail(err)
 	}
@@ -127,6 +134,7 @@ func (c *runCommand) here(ctx context.Context, o guest.Options) error {
 		defer name.Close()
 		o.Live = func(l *guest.Live) (func(), error) { return serveControl(name, l) }
 	}
+	o.Debug.Text, o.Debug.Color, o.Debug.Folder = os.Stderr, console.IsTerminal(os.Stderr), c.Report
 	signals, stopSignals := console.Signals()
 	defer stopSignals()
 	o.Signals = signals
@@ -143,9 +151,19 @@ func (c *runCommand) here(ctx context.Context, o guest.Options) error {
 		writeMissing(os.Stderr, outcome.Missing)
 	}
 	if err != nil {
-		return c.explain(err, outcome)
+		err = c.explain(err, outcome)
+	} else {
+		err = exit(outcome.Status)
 	}
-	return exit(outcome.Status)
+	if f := outcome.Debug; f != nil {
+		if f.Folder != "" {
+			fmt.Fprintln(os.Stderr, "vmm: reports are in", f.Folder)
+		}
+		if f.Found() > 0 {
+			return exit(statusReport)
+		}
+	}
+	return err
 }
 
 var errTimeout = errors.New("timeout")

@@ -184,7 +184,8 @@ func TestFolder(t *testing.T) {
 		t.Errorf("read back\n%s\nwritten\n%s", y, x)
 	}
 	report, _ := os.ReadFile(filepath.Join(dir, "report.txt"))
-	if string(report) != text.String() || !strings.Contains(text.String(), "3 reports (and 2 repeats); 0 events dropped") {
+	screen := text.String() // a crash is printed by who runs the guest
+	if i := strings.Index(string(report), "CRASH: "); i < 0 || !strings.HasPrefix(screen, string(report[:i])) || !strings.HasSuffix(string(report), screen[i:]) || !strings.Contains(text.String(), "3 reports (and 2 repeats); 0 events dropped") {
 		t.Errorf("on screen:\n%s\nin the file:\n%s", text.String(), report)
 	}
 	index, _ := os.ReadFile(filepath.Join(dir, "index.txt"))
@@ -257,7 +258,9 @@ func FuzzRead(f *testing.F) {
 			if err := WriteText(&text, &file.Events[i], &file.Footer.Counters, Style{}); err != nil {
 				t.Fatal(err)
 			}
-			plain(t, text.String())
+			if file.Events[i].Kind != KindCrash { // its lines are as long as they are
+				plain(t, text.String())
+			}
 		}
 	})
 }

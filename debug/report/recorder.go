@@ -145,7 +145,9 @@ func (r *Recorder) Add(e *Event) bool {
 	r.byKey[key] = e
 	r.events = append(r.events, e)
 	r.line(e)
-	r.keep(WriteText(r.text, e, &counters, r.o.Style))
+	if e.Kind != KindCrash { // whose report is printed where it always was
+		r.keep(WriteText(r.text, e, &counters, r.o.Style))
+	}
 	if len(r.files) > 0 {
 		r.keep(WriteText(r.files[0], e, &counters, Style{}))
 	}

@@ -102,6 +102,16 @@ func clean0(s string) string {
 func WriteText(w io.Writer, e *Event, counters *Counters, s Style) error {
 	p := &page{Style: s}
 	p.title(e)
+	if e.Kind == KindCrash {
+		for _, h := range e.History {
+			p.line("log", h)
+		}
+		for line := range strings.Lines(e.Text) {
+			p.WriteString(clean0(strings.TrimRight(line, "\n")) + "\n")
+		}
+		_, err := io.WriteString(w, p.String())
+		return err
+	}
 	p.victim(e.Victim)
 	p.write(e)
 	p.cause(e)

@@ -13,7 +13,7 @@ const maxSnapshot = 1 << 20
 
 // mismatchLocked judges a stack that the kernel found changed. In attribute mode the writes have been reported already; if there were none,
 // the engine has missed one, which is a report of its own.
-func (g *Guard) mismatchLocked(vcpu, slot int) *report.Event {
+func (g *Guard) mismatchLocked(slot int) *report.Event {
 	if !g.openLocked() {
 		return nil
 	}
@@ -31,7 +31,7 @@ func (g *Guard) mismatchLocked(vcpu, slot int) *report.Event {
 	ev := &classify.Evidence{Changed: true, Armed: s.watch != nil && s.beside < flood, Victim: classTask(&e)}
 	v := classify.Judge(ev)
 	event := &report.Event{
-		T: g.c.Now(), Kind: report.KindChange, Rule: string(v.Rule), Verdict: v.Title, Because: v.Because, Next: v.Next, VCPU: vcpu, Engine: "comparison",
+		T: g.c.Now(), Kind: report.KindChange, Rule: string(v.Rule), Verdict: v.Title, Because: v.Because, Next: v.Next, VCPU: int(e.CPU), Engine: "comparison",
 		Victim: &report.Victim{
 			Task: &report.Task{ID: int(e.TID), Name: e.Name, Call: g.call(&e)}, What: "kernel stack",
 			Asleep: g.counterNS(&e), Stack: g.where(&e),

@@ -224,8 +224,14 @@ func (g *Guard) Mode() Mode {
 func (g *Guard) Counters() report.Counters {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	sleeps := uint64(0)
+	if g.mode == Detect && g.openLocked() {
+		for _, t := range g.window.Tasks() {
+			sleeps += t.Parks // the kernel compares them all
+		}
+	}
 	n := &g.count
-	c := report.Counters{Engine: "comparison", Hits: n.hits, Outside: n.outside + n.moved + n.late, Dead: n.dead, Sleeps: n.sleeps, Missed: n.missed}
+	c := report.Counters{Engine: "comparison", Hits: n.hits, Outside: n.outside + n.moved + n.late, Dead: n.dead, Sleeps: n.sleeps + sleeps, Missed: n.missed}
 	if n.unavailable != "" {
 		c.Unavailable = append(c.Unavailable, n.unavailable)
 	}
@@ -235,11 +241,6 @@ func (g *Guard) Counters() report.Counters {
 		c.Paused = e.Steps
 		if g.mode != Detect {
 			c.Engine = g.c.Engine.Name()
-		}
-	}
-	if g.mode == Detect && g.window != nil {
-		for _, t := range g.window.Tasks() {
-			c.Sleeps += t.Parks // the kernel compares them all
 		}
 	}
 	for i, hits := range n.allowed {
@@ -266,7 +267,6 @@ func (g *Guard) openLocked() bool {
 	}
 	w, err := debugwindow.Open(g.c.Memory, g.c.WindowBase, g.c.WindowSize)
 	if err != nil {
-		g.count.missed++
 		g.count.unavailable = err.Error()
 		return false
 	}

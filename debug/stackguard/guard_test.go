@@ -167,12 +167,12 @@ func (m *guest) park() {
 	e.Stacks[1].SP = direct + fixedSP
 	e.End()
 	m.now += 1_000_000
-	m.guard.Doorbell(0, debugwindow.Bell(debugwindow.BellPark, 0))
+	m.guard.Doorbell(debugwindow.BellPark, 0)
 	m.now += 1_000_000
 }
 
 func (m *guest) wake() {
-	m.guard.Doorbell(0, debugwindow.Bell(debugwindow.BellWake, 0))
+	m.guard.Doorbell(debugwindow.BellWake, 0)
 	e := m.server
 	e.Begin()
 	e.State = debugwindow.TaskRunning
@@ -280,7 +280,7 @@ func TestTheOwnersPageIsLeftAlone(t *testing.T) {
 func TestRunningStacksAreNotWatched(t *testing.T) {
 	m := boot(t).armed(Attribute)
 	e := m.r.Task(0)
-	m.guard.Doorbell(0, debugwindow.Bell(debugwindow.BellPark, 0)) // rung, and yet not parked
+	m.guard.Doorbell(debugwindow.BellPark, 0) // rung, and yet not parked
 	if len(m.engine.watches) != 0 || m.guard.Counters().Missed != 1 {
 		t.Error("watched although it runs")
 	}
@@ -415,12 +415,12 @@ func TestDetect(t *testing.T) {
 	copy(m.ram[snapshot:], m.ram[keep:keep+size])
 	m.r.Task(0).Snapshot, m.r.Task(0).SnapshotSize = direct+snapshot, size
 	m.put(keep+0x40, 0x1122334455667788)
-	m.guard.Doorbell(1, debugwindow.Bell(debugwindow.BellMismatch, 0))
+	m.guard.Doorbell(debugwindow.BellMismatch, 0)
 	if len(m.events) != 1 {
 		t.Fatal("no report")
 	}
 	e := m.events[0]
-	if e.Kind != report.KindChange || e.Rule != "RD" || uint64(e.At) != direct+keep+0x40 || len(e.Old) != 8 || e.Victim.Task.Name != "server" || e.VCPU != 1 {
+	if e.Kind != report.KindChange || e.Rule != "RD" || uint64(e.At) != direct+keep+0x40 || len(e.Old) != 8 || e.Victim.Task.Name != "server" {
 		t.Errorf("%+v, victim %+v", e, e.Victim)
 	}
 }
@@ -434,7 +434,7 @@ func TestEngineIsChecked(t *testing.T) {
 			m.store(fixedSP+0x100, []byte{1})
 			m.events = nil
 		}
-		m.guard.Doorbell(0, debugwindow.Bell(debugwindow.BellMismatch, 0))
+		m.guard.Doorbell(debugwindow.BellMismatch, 0)
 		switch {
 		case seen && len(m.events) != 0:
 			t.Error("reported twice")
@@ -500,10 +500,10 @@ func FuzzHostileWindow(f *testing.F) {
 		m := boot(t).armed(Attribute)
 		m.park()
 		copy(m.ram[windowAt+8+at%debugwindow.MinSize:], junk)
-		m.guard.Doorbell(0, bell)
+		m.guard.Doorbell(debugwindow.UnpackBell(bell))
 		m.park()
 		m.store(gpa%(ramSize-8), make([]byte, 8))
-		m.guard.Doorbell(1, bell)
+		m.guard.Doorbell(debugwindow.UnpackBell(bell))
 		m.guard.Counters()
 		m.guard.Close()
 	})

@@ -40,8 +40,7 @@ type span struct {
 }
 
 // Doorbell serves one ring. On the thread of the vCPU that rang, which goes on when it returns.
-func (g *Guard) Doorbell(vcpu int, value uint32) {
-	code, slot := debugwindow.UnpackBell(value)
+func (g *Guard) Doorbell(code, slot uint32) {
 	switch code {
 	case debugwindow.BellPark:
 		g.park(int(slot))
@@ -55,7 +54,7 @@ func (g *Guard) Doorbell(vcpu int, value uint32) {
 		closeAll([]Watch{watch})
 	case debugwindow.BellMismatch:
 		g.mu.Lock()
-		event := g.mismatchLocked(vcpu, int(slot))
+		event := g.mismatchLocked(int(slot))
 		g.mu.Unlock()
 		if event != nil {
 			g.c.Report(event)

@@ -123,6 +123,32 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) wait.Result {
 		defer t.timer.Stop()
 		expired = t.timer.C
 	}
+	if t.slot.Attributed() {
+		return t.waitApart(c, expired)
+	}
+	return t.wait(c, expired)
+}
+
+// waitApart is wait with a gap of more than a page on the stack between its frames and its callers': the pages of
+// those are protected meanwhile (debug/stackguard), and this goroutine stores to its own until it has parked. The frame also
+// makes the stack so large that it shares no page with another, and that the collector finds it full enough not to shrink it.
+//
+//go:noinline
+func (t *Task) waitApart(c <-chan struct{}, expired <-chan time.Time) wait.Result {
+	var gap [4096 + 512]byte
+	keep(&gap)
+	return t.wait(c, expired)
+}
+
+// keep makes the compiler believe that p's bytes matter.
+//
+//go:noinline
+func keep(p *[4096 + 512]byte) { p[0] = 0 }
+
+// wait blocks as Sleep says.
+//
+//go:noinline
+func (t *Task) wait(c <-chan struct{}, expired <-chan time.Time) wait.Result {
 	t.account()
 	t.state.Store(int32(StateSleeping))
 	t.switches.Add(1)
@@ -158,6 +184,23 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) wait.Result {
 
 // sleepKillable blocks until c is closed or the task is killed; other signals wait.
 func (t *Task) sleepKillable(c <-chan struct{}) (killed bool) {
+	if t.slot.Attributed() {
+		return t.killableApart(c)
+	}
+	return t.killable(c)
+}
+
+// killableApart is to killable what waitApart is to wait.
+//
+//go:noinline
+func (t *Task) killableApart(c <-chan struct{}) (killed bool) {
+	var gap [4096 + 512]byte
+	keep(&gap)
+	return t.killable(c)
+}
+
+//go:noinline
+func (t *Task) killable(c <-chan struct{}) (killed bool) {
 	t.account()
 	t.state.Store(int32(StateSleeping))
 	t.slot.Park(debugwindow.WaitKill)

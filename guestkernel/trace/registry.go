@@ -147,6 +147,11 @@ func (s *Slot) OnCPU() {
 	}
 }
 
+// Attributed says that the monitor protects the stacks of tasks that park from now on.
+func (s *Slot) Attributed() bool {
+	return s != nil && s.r.Guard()&debugwindow.GuardAttribute != 0
+}
+
 // Park says that the task is about to sleep. The caller's own caller leaves its frames alone until the caller has
 // called Wake.
 //

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"ringo/arch/arm64/abi"
 	"ringo/arch/arm64/disasm"
 	"ringo/arch/arm64/vcpu"
 	"ringo/vmm/machine"
@@ -27,3 +28,6 @@ var (
 	disassemble = disasm.Decode
 	callTarget  = disasm.CallTarget
 )
+
+// syscallNumbers are the system calls by name.
+var syscallNumbers = abi.SyscallNumbers

@@ -52,6 +52,8 @@ type Options struct {
 	// returns is called once they have stopped, while the machine is still there; nothing may use the
 	// handle any more when that returns. An error ends the guest before it began.
 	Live func(*Live) (end func(), err error)
+	// Debug says what the guest is watched for.
+	Debug Debug
 
 	// Started is when the caller's process began, for Outcome.Phases.
 	Started time.Time
@@ -66,8 +68,9 @@ type Outcome struct {
 	Status  int
 	Missing map[string]uint64 // system calls the kernel does not have
 	Phases  Phases
-	Use     *Use   // what the guest cost, if asked for
-	Kernel  string // its version line
+	Use     *Use      // what the guest cost, if asked for
+	Debug   *Findings // what was found, if Options.Debug asked for anything
+	Kernel  string    // its version line
 	// Log is the end of what the kernel printed, when Options.Log was nil.
 	Log []byte
 }
@@ -113,7 +116,18 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	if err := g.build(); err != nil {
 		return Outcome{}, err
 	}
-	return g.run(ctx)
+	if g.o.Debug.any() {
+		if err := g.watch(); err != nil {
+			return Outcome{}, err
+		}
+	}
+	outcome, err := g.run(ctx)
+	if g.watcher != nil {
+		if closing := g.watcher.judged(&outcome, err); err == nil {
+			err = closing
+		}
+	}
+	return outcome, err
 }
 
 type guest struct {
@@ -128,6 +142,7 @@ type guest struct {
 	bell    Doorbell
 	debug   bootinfo.Window // registry of kernel stacks (internal/debugwindow)
 	trace   bootinfo.Window // event rings; size 0: none
+	watcher *watcher        // nil: nobody watches
 }
 
 func (g *guest) close() {

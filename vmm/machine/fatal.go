@@ -223,11 +223,7 @@ func (m *Memory) Translate(r *Registers, gva uint64) (gpa uint64, ok bool) {
 
 // Walk is the way of gva through the page tables in force in r.
 func (m *Memory) Walk(r *Registers, gva uint64) pagetable.Walk {
-	return readWalk(r.Root(gva), gva, func(gpa uint64) (uint64, bool) {
-		var b [8]byte
-		n := m.Peek(gpa, b[:])
-		return binary.LittleEndian.Uint64(b[:]), n == len(b)
-	})
+	return m.WalkRoot(r.Root(gva), gva)
 }
 
 // Report writes what follows Error's line: every vCPU's registers, the code at PC, the top of
