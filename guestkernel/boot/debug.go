@@ -3,7 +3,9 @@ package boot
 import (
 	"fmt"
 
+	"ringo/guestkernel/inject"
 	"ringo/guestkernel/nucleus"
+	"ringo/guestkernel/task"
 	"ringo/guestkernel/trace"
 )
 
@@ -21,4 +23,13 @@ func openRegistry() (*trace.Registry, error) {
 		return nil, fmt.Errorf("debug window: %w", err)
 	}
 	return r, nil
+}
+
+// openInjector plants the bug that the command line names; nil when it names none.
+func openInjector() (task.Injector, error) {
+	i, err := inject.Parse(nucleus.CommandLine())
+	if i == nil {
+		return nil, err
+	}
+	return i, nil
 }

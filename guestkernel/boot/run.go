@@ -120,13 +120,17 @@ func (s *system) run() error {
 		st := nucleus.FrameStats()
 		return st.TotalFrames * mm.PageSize, st.FreeFrames * mm.PageSize
 	}
+	injector, err := openInjector()
+	if err != nil {
+		return err
+	}
 	registry, err := openRegistry()
 	if err != nil {
 		return err
 	}
 	s.tasks = task.New(task.Config{
-		Registry: registry,
-		Machine:  hardware{frames{nucleus.OwnerUser}}, Memory: memory, Syscalls: s.table, Random: rand.Uint64,
+		Registry: registry, Inject: injector,
+		Machine: hardware{frames{nucleus.OwnerUser}}, Memory: memory, Syscalls: s.table, Random: rand.Uint64,
 		Auxv: loader.Hardware{HWCAP: hwcap, HWCAP2: hwcap2}, Trace: s.tracer(), SessionEnded: s.sessions.LeaderExited, MaxTasks: int(ram / taskShare),
 	})
 	if s.tasks.Auxv.VDSO, err = vdso.New(frames{nucleus.OwnerNucleus}, vdsoClock(s.tasks.Started())); err != nil {

@@ -63,3 +63,7 @@ func Counter() uint64 { return counter() }
 
 // CPU is the number of the CPU that the calling goroutine is on: a hint, it may move at any time.
 func CPU() int { return thisCPU() }
+
+// SetFixedStacks says where fixed kernel stacks lie: an exception there is no Go panic, but ends the machine with a
+// report. Any goroutine.
+func SetFixedStacks(lo, hi uint64) { k.fixed = [2]uint64{lo, hi} }

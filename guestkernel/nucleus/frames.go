@@ -19,10 +19,11 @@ const (
 	OwnerPageCache              // file contents
 	OwnerContext                // UserContext
 	OwnerDevice                 // rings and buffers that devices access
+	OwnerStack                  // kernel stacks of fixed size
 	numOwners
 )
 
-var ownerNames = [numOwners]string{"free", "reserved", "nucleus", "page table", "Go heap", "user", "page cache", "user context", "device"}
+var ownerNames = [numOwners]string{"free", "reserved", "nucleus", "page table", "Go heap", "user", "page cache", "user context", "device", "kernel stack"}
 
 // String is the owner's name in reports.
 func (o Owner) String() string {

@@ -40,6 +40,7 @@ type kernelState struct {
 		cpu   int32
 	}
 	request tlbRequest
+	fixed   [2]uint64 // GVA range of fixed kernel stacks, 0: none
 	counts  Counts
 }
 
@@ -404,6 +405,9 @@ func handleException(t *context, e *event) {
 	c := &k.cpus[me]
 	c.traps++
 	c.lastTrap = lastTrap{trapException, uint64(e.Vector), pc}
+	if sp := t.SP(); sp >= k.fixed[0] && sp <= k.fixed[1] && k.fixed[1] != 0 {
+		reportFatal(&t.Frame, e, "exception on a fixed kernel stack")
+	}
 	if e.Kind != EventPageFault || e.Present || !populate(e.Addr) {
 		forceSignal(c.current, e)
 	}

@@ -95,6 +95,9 @@ func (t *Task) leave() {
 	if endedSession != 0 && k.SessionEnded != nil {
 		k.SessionEnded(endedSession)
 	}
+	if t.k.Inject != nil {
+		t.k.Inject.Ended(t)
+	}
 	t.slot.Close()
 	t.ctx.Release()
 	k.live.Add(-1)

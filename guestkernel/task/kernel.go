@@ -34,6 +34,8 @@ type Config struct {
 	SessionEnded func(sid int)
 	// Registry, if set, is told who sleeps where.
 	Registry *trace.Registry
+	// Inject, if set, plants a bug (package inject).
+	Inject Injector
 	// Trace, if set, is told about every system call after it was served.
 	Trace func(t *Task, nr uint64, args [6]uint64, ret uint64, err error)
 }

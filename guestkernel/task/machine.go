@@ -75,6 +75,17 @@ type Machine interface {
 	MoveTo(cpus uint64) bool
 }
 
+// Injector plants a bug. All methods run on the task's goroutine.
+type Injector interface {
+	// Call serves a system call with next, and does what the plant does around it.
+	Call(t *Task, nr uint64, args [6]uint64, next Syscalls) (uint64, error)
+	// SwitchOut and SwitchIn are called before the task sleeps and after it woke.
+	SwitchOut(t *Task)
+	SwitchIn(t *Task)
+	// Ended is called when the task ends.
+	Ended(t *Task)
+}
+
 // Syscalls serves system calls.
 type Syscalls interface {
 	Call(t *Task, nr uint64, args [6]uint64) (uint64, error)

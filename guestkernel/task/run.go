@@ -65,7 +65,13 @@ func (t *Task) syscall() {
 	nr, args := t.ctx.Syscall()
 	t.sysno.Store(int64(nr))
 	t.slot.Enter(nr, &args)
-	ret, err := t.k.Syscalls.Call(t, nr, args)
+	var ret uint64
+	var err error
+	if t.k.Inject == nil {
+		ret, err = t.k.Syscalls.Call(t, nr, args)
+	} else {
+		ret, err = t.k.Inject.Call(t, nr, args, t.k.Syscalls)
+	}
 	t.slot.Leave()
 	t.sysno.Store(-1)
 	if t.k.Trace != nil {
@@ -156,6 +162,9 @@ func (t *Task) wait(c <-chan struct{}, expired <-chan time.Time) wait.Result {
 	if expired != nil {
 		how = debugwindow.WaitDeadline
 	}
+	if t.k.Inject != nil {
+		t.k.Inject.SwitchOut(t)
+	}
 	t.slot.Park(how)
 	result := wait.Woken
 	for {
@@ -177,6 +186,9 @@ func (t *Task) wait(c <-chan struct{}, expired <-chan time.Time) wait.Result {
 		break
 	}
 	t.slot.Wake()
+	if t.k.Inject != nil {
+		t.k.Inject.SwitchIn(t)
+	}
 	t.state.Store(int32(StateRunning))
 	t.onCPU = time.Now()
 	return result

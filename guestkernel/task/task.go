@@ -95,6 +95,9 @@ func (k *Kernel) newTask(g *Group, ctx Context) *Task {
 // Kernel is the kernel the task belongs to.
 func (t *Task) Kernel() *Kernel { return t.k }
 
+// Slot is the task's entry in the debug window, nil if there is none.
+func (t *Task) Slot() *trace.Slot { return t.slot }
+
 // Group is the task's process.
 func (t *Task) Group() *Group { return t.group }
 

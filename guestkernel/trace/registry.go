@@ -221,22 +221,34 @@ func (s *Slot) Wake() (intact bool) {
 
 // takeSnapshot copies what nobody may change.
 func (s *Slot) takeSnapshot(st *debugwindow.Stack) {
-	keep := stackBytes(st.Keep, st.Hi)
-	if cap(s.snapshot) < len(keep) {
-		s.snapshot = make([]byte, 0, 2*len(keep))
+	keep, fixed := stackBytes(st.Keep, st.Hi), s.fixedBytes()
+	if n := len(keep) + len(fixed); cap(s.snapshot) < n {
+		s.snapshot = make([]byte, 0, 2*n)
 		if now := goroutineStack(currentG()); now.Hi != st.Hi {
 			return // that has moved the stack, of which nothing is known now
 		}
 	}
-	s.snapshot = append(s.snapshot[:0], keep...)
+	s.snapshot = append(append(s.snapshot[:0], keep...), fixed...)
 	s.taken = len(keep)
 	s.e.Begin()
 	s.e.Snapshot, s.e.SnapshotSize = addressOf(s.snapshot), uint64(len(keep))
 	s.e.End()
 }
 
+// fixedBytes is what lies on the fixed stack while the task is away from it.
+func (s *Slot) fixedBytes() []byte {
+	st := &s.e.Stacks[1]
+	if st.SP == 0 {
+		return nil
+	}
+	return stackBytes(st.SP, st.Hi)
+}
+
 // unchanged compares. A stack that the runtime has moved meanwhile has other contents by right.
 func (s *Slot) unchanged() bool {
+	if !bytes.Equal(s.fixedBytes(), s.snapshot[s.taken:]) {
+		return false
+	}
 	old := &s.e.Stacks[0]
 	now := goroutineStack(currentG())
 	if now.Lo != old.Lo || now.Hi != old.Hi {
@@ -250,6 +262,35 @@ func (s *Slot) ring(code uint32) {
 	if s.r.bell != nil {
 		s.r.bell(debugwindow.Bell(code, uint32(s.index)))
 	}
+}
+
+// SetFixed says that the task has a fixed kernel stack, and what the g register is on it; all zero: none any more.
+func (s *Slot) SetFixed(lo, hi, g uint64) {
+	if s == nil {
+		return
+	}
+	e := s.e
+	e.Begin()
+	e.AltG, e.Stacks[1] = g, debugwindow.Stack{}
+	if hi != 0 {
+		e.Stacks[1] = debugwindow.Stack{Kind: debugwindow.StackFixed, Lo: lo, Hi: hi}
+	}
+	e.End()
+	if s.r.Guard() != 0 {
+		s.ring(debugwindow.BellStack)
+	}
+}
+
+// SetFixedSP says with which stack pointer the task has left its fixed stack; 0: it runs there, or nothing of it is in use. Before
+// Park and after Wake.
+func (s *Slot) SetFixedSP(sp uint64) {
+	if s == nil {
+		return
+	}
+	e := s.e
+	e.Begin()
+	e.Stacks[1].SP, e.Stacks[1].Keep = sp, sp
+	e.End()
 }
 
 // Close ends the entry. Its contents stay until the slot is used again.

@@ -1,0 +1,16 @@
+package inject
+
+import (
+	"unsafe"
+
+	"ringo/guestkernel/nucleus"
+)
+
+// address is the GVA of a frame in the direct map.
+func address(phys uint64) uint64 {
+	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(nucleus.Bytes(phys, 1)))))
+}
+
+// at is a pointer to memory outside the Go heap: frames in the direct map that the plant owns, or, where that is the bug,
+// somebody else's.
+func at[T any](addr uint64) *T { return (*T)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))) }
