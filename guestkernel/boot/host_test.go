@@ -55,7 +55,7 @@ func (p *bufferPort) String() string    { p.mu.Lock(); defer p.mu.Unlock(); retu
 
 // guest is a kernel on the host CPU.
 type guest struct {
-	t     *testing.T
+	t     testing.TB
 	m     *hostMachine
 	k     *task.Kernel
 	ns    *vfs.Namespace
@@ -65,7 +65,7 @@ type guest struct {
 	patience time.Duration // how long a program may take; at least 30 s
 }
 
-func newGuest(t *testing.T, files map[string][]byte) *guest {
+func newGuest(t testing.TB, files map[string][]byte) *guest {
 	t.Helper()
 	m := newHostMachine(t)
 	memory, err := mm.NewMemory(m)
@@ -163,7 +163,7 @@ func cpio(files map[string][]byte) []byte {
 }
 
 // compile builds a static C program.
-func compile(t *testing.T, cc, source string, flags ...string) []byte {
+func compile(t testing.TB, cc, source string, flags ...string) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	src, bin := filepath.Join(dir, "p.c"), filepath.Join(dir, "p")

@@ -43,14 +43,35 @@ func (s *Space) each(addr uint64, n int, access Prot, fn func(page []byte, done 
 	return done, nil
 }
 
-// CopyIn copies user memory at addr to dst and returns how many bytes could be read; EFAULT if not all.
+// CopyIn copies user memory at addr to dst and returns how many bytes could be read; EFAULT if not all. dst does not escape: small
+// structures stay on the caller's stack.
 func (s *Space) CopyIn(addr uint64, dst []byte) (int, error) {
-	return s.each(addr, len(dst), Read, func(page []byte, done int) { copy(dst[done:], page) })
+	s.mu.Lock()
+	defer s.unlock()
+	done := 0
+	for done < len(dst) {
+		page, err := s.pageLocked(addr+uint64(done), Read)
+		if err != nil {
+			return done, err
+		}
+		done += copy(dst[done:], page)
+	}
+	return done, nil
 }
 
-// CopyOut copies src to user memory at addr and returns how many bytes could be written; EFAULT if not all.
+// CopyOut copies src to user memory at addr and returns how many bytes could be written; EFAULT if not all. src does not escape.
 func (s *Space) CopyOut(addr uint64, src []byte) (int, error) {
-	return s.each(addr, len(src), Write, func(page []byte, done int) { copy(page, src[done:]) })
+	s.mu.Lock()
+	defer s.unlock()
+	done := 0
+	for done < len(src) {
+		page, err := s.pageLocked(addr+uint64(done), Write)
+		if err != nil {
+			return done, err
+		}
+		done += copy(page, src[done:])
+	}
+	return done, nil
 }
 
 // Zero clears n bytes of user memory at addr. The error is EFAULT.
@@ -96,24 +117,24 @@ type Buffer struct {
 	space *Space
 	vecs  []Range
 	len   int
-	one   [1]Range
+	few   [8]Range // short vectors need no memory of their own
 }
 
-// NewBuffer returns a buffer over one piece of memory.
-func (s *Space) NewBuffer(addr uint64, n int) *Buffer {
-	b := &Buffer{space: s, len: n}
-	b.one[0] = Range{addr, n}
-	b.vecs = b.one[:]
-	return b
+// Set makes b a buffer over one piece of memory of s.
+func (b *Buffer) Set(s *Space, addr uint64, n int) {
+	b.Reset(s)
+	b.Add(Range{addr, n})
 }
 
-// NewVecBuffer returns a buffer over vecs, whose lengths are not negative and whose sum does not overflow.
-func (s *Space) NewVecBuffer(vecs []Range) *Buffer {
-	b := &Buffer{space: s, vecs: vecs}
-	for _, v := range vecs {
-		b.len += v.Len
-	}
-	return b
+// Reset makes b an empty buffer over memory of s, to which Add appends.
+func (b *Buffer) Reset(s *Space) {
+	b.space, b.len, b.vecs = s, 0, b.few[:0]
+}
+
+// Add appends a piece. Lengths are not negative and their sum does not overflow.
+func (b *Buffer) Add(v Range) {
+	b.vecs = append(b.vecs, v)
+	b.len += v.Len
 }
 
 // Len is the number of bytes of all pieces.

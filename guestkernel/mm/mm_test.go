@@ -231,7 +231,11 @@ func TestUserCopies(t *testing.T) {
 	if _, err := s.CopyInString(base+PageSize-2, 2); err != unix.ENAMETOOLONG {
 		t.Errorf("long string: %v", err)
 	}
-	b := s.NewVecBuffer([]Range{{base, 3}, {base + 10, 0}, {base + 100, 4}})
+	var b Buffer
+	b.Reset(s)
+	for _, v := range []Range{{base, 3}, {base + 10, 0}, {base + 100, 4}} {
+		b.Add(v)
+	}
 	if n, err := b.CopyOut(1, []byte("UVWXYZ")); n != 6 || err != nil || b.Len() != 7 {
 		t.Errorf("vector CopyOut = %d, %v", n, err)
 	}

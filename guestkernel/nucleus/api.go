@@ -21,6 +21,7 @@ func init() {
 	ram := int64(k.frames.total << pageShift)
 	if ram != 0 { // 0: not running on the nucleus, but in a test
 		debug.SetMemoryLimit(ram / 2)
+		debug.SetGCPercent(400) // the live heap is small: collect seldom, up to the limit
 		debug.SetMaxStack(int(ram / 16))
 	}
 }

@@ -16,11 +16,22 @@ func putUint32(t *task.Task, addr uint64, v uint32) error {
 }
 
 func putUint64s(t *task.Task, addr uint64, vs ...uint64) error {
-	b := make([]byte, 8*len(vs))
+	var few [8 * 8]byte
+	b := few[:]
+	if len(vs) > 8 {
+		b = make([]byte, 8*len(vs))
+	}
+	b = b[:8*len(vs)]
 	for i, v := range vs {
 		binary.LittleEndian.PutUint64(b[8*i:], v)
 	}
 	return t.CopyOutUser(addr, b)
+}
+
+func getUint64(t *task.Task, addr uint64) (uint64, error) {
+	var b [8]byte
+	err := t.CopyInUser(addr, b[:])
+	return binary.LittleEndian.Uint64(b[:]), err
 }
 
 func getUint64s(t *task.Task, addr uint64, n int) ([]uint64, error) {
@@ -37,11 +48,11 @@ func getUint64s(t *task.Task, addr uint64, n int) ([]uint64, error) {
 
 // getTimespec reads a struct timespec. Errors: EFAULT, EINVAL (negative or a billion nanoseconds).
 func getTimespec(t *task.Task, addr uint64) (time.Duration, error) {
-	w, err := getUint64s(t, addr, 2)
-	if err != nil {
+	var b [16]byte
+	if err := t.CopyInUser(addr, b[:]); err != nil {
 		return 0, err
 	}
-	return toDuration(int64(w[0]), int64(w[1]), 1)
+	return toDuration(int64(binary.LittleEndian.Uint64(b[:])), int64(binary.LittleEndian.Uint64(b[8:])), 1)
 }
 
 // toDuration makes one of seconds and a fraction counted in units of unit nanoseconds; too long is cut to 292 years.

@@ -95,11 +95,20 @@ func epollEvents(t *task.Task, a Args, block bool, deadline time.Time) (uint64, 
 	if err != nil {
 		return 0, err
 	}
-	events, err := ep.Wait(t, min(n, vfs.MaxDescriptors), block, deadline)
-	if err != nil {
-		return 0, err
+	n = min(n, vfs.MaxDescriptors)
+	var few [16]eventfs.Event // most calls allocate nothing
+	events := ep.Collect(few[:0], n)
+	if len(events) == 0 && block {
+		if events, err = ep.Wait(t, n, deadline); err != nil {
+			return 0, err
+		}
 	}
-	b := make([]byte, len(events)*epollEventSize)
+	var fewBytes [16 * epollEventSize]byte
+	b := fewBytes[:]
+	if len(events) > len(few) {
+		b = make([]byte, len(events)*epollEventSize)
+	}
+	b = b[:len(events)*epollEventSize]
 	for i, e := range events {
 		le.PutUint32(b[i*epollEventSize:], uint32(e.Events))
 		le.PutUint64(b[i*epollEventSize+epollDataOffset:], e.Data)

@@ -17,9 +17,8 @@ type integer interface {
 func put[T integer](field *T, v uint64) { *field = T(v) }
 
 // statBytes lays out struct stat, of which the field order and sizes differ between the architectures: x/sys/unix has the right one.
-// The view is sound because Stat_t has no pointers and b does not outlive st, which it keeps alive.
-func statBytes(s vfs.Stat) []byte {
-	st := new(unix.Stat_t)
+// The view is sound because Stat_t has no pointers, and the answer lives in st, which the caller provides.
+func statBytes(st *unix.Stat_t, s vfs.Stat) []byte {
 	put(&st.Dev, s.Dev)
 	put(&st.Ino, s.Ino)
 	put(&st.Mode, uint64(s.Mode))

@@ -47,7 +47,8 @@ func putStat(t *task.Task, addr uint64, p vfs.Path, err error) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return 0, t.CopyOutUser(addr, statBytes(vfs.StatOf(p.Inode())))
+	var st unix.Stat_t
+	return 0, t.CopyOutUser(addr, statBytes(&st, vfs.StatOf(p.Inode())))
 }
 
 func statCall(t *task.Task, a Args) (uint64, error) {

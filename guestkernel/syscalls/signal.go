@@ -54,11 +54,8 @@ func getSigset(t *task.Task, addr, size uint64) (task.SigSet, error) {
 	if size != sigsetSize {
 		return 0, unix.EINVAL
 	}
-	w, err := getUint64s(t, addr, 1)
-	if err != nil {
-		return 0, err
-	}
-	return task.SigSet(w[0]), nil
+	w, err := getUint64(t, addr)
+	return task.SigSet(w), err
 }
 
 // userSiginfo reads the siginfo of a queueing call; codes of the kernel are only for sending to oneself.

@@ -92,22 +92,32 @@ func (t *Task) CopyInPath(addr uint64) (string, error) {
 	return t.space.CopyInString(addr, unix.PathMax-1)
 }
 
-// Buffer is n bytes of the task's memory at addr, for the file layer.
-func (t *Task) Buffer(addr uint64, n int) *mm.Buffer { return t.space.NewBuffer(addr, n) }
+// Buffer is n bytes of the task's memory at addr, for the file layer. There is one such buffer at a time, until the next call of Buffer: a
+// system call transfers to or from one place. Only the task itself may ask.
+func (t *Task) Buffer(addr uint64, n int) *mm.Buffer {
+	t.buffer.Set(t.space, addr, n)
+	return &t.buffer
+}
 
-// VecBuffer reads an iovec of count entries at addr. Errors: EINVAL (count, a negative length or too large a
+// VecBuffer is Buffer over an iovec of count entries at addr. Errors: EINVAL (count, a negative length or too large a
 // sum), EFAULT.
 func (t *Task) VecBuffer(addr uint64, count int) (*mm.Buffer, error) {
 	if count < 0 || count > 1024 {
 		return nil, unix.EINVAL
 	}
-	raw := make([]byte, 16*count)
+	var few [16 * 8]byte
+	raw := few[:]
+	if count > 8 {
+		raw = make([]byte, 16*count)
+	}
+	raw = raw[:16*count]
 	if err := t.CopyInUser(addr, raw); err != nil {
 		return nil, err
 	}
-	vecs := make([]mm.Range, count)
+	b := &t.buffer
+	b.Reset(t.space)
 	total := uint64(0)
-	for i := range vecs {
+	for i := range count {
 		base, n := load64(raw[16*i:]), load64(raw[16*i+8:])
 		if n > 1<<63-1 {
 			return nil, unix.EINVAL
@@ -119,7 +129,7 @@ func (t *Task) VecBuffer(addr uint64, count int) (*mm.Buffer, error) {
 		if total > 1<<63-1 {
 			return nil, unix.EINVAL
 		}
-		vecs[i] = mm.Range{Addr: base, Len: int(n)}
+		b.Add(mm.Range{Addr: base, Len: int(n)})
 	}
-	return t.space.NewVecBuffer(vecs), nil
+	return b, nil
 }

@@ -20,6 +20,7 @@ type Task struct {
 
 	// Owned by the task.
 	space         *mm.Space
+	buffer        mm.Buffer
 	fs            *vfs.FSContext
 	fds           *vfs.FDTable
 	exe           vfs.Path

@@ -244,8 +244,8 @@ func (ep *Epoll) reaches(target *Epoll, depth int) bool {
 	return false
 }
 
-// collect answers at most n events that are true now. Level-triggered interests stay on the ready list, behind the others.
-func (ep *Epoll) collect(n int) (events []Event) {
+// Collect appends at most n events that are true now. Level-triggered interests stay on the ready list, behind the others.
+func (ep *Epoll) Collect(events []Event, n int) []Event {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
 	ep.ready.Lock()
@@ -255,7 +255,7 @@ func (ep *Epoll) collect(n int) (events []Event) {
 		i.queued = false
 	}
 	ep.ready.Unlock()
-	var again, rest []*interest
+	again, rest := list[:0], []*interest(nil) // again overwrites what has been looked at
 	for k, i := range list {
 		if len(events) == n {
 			rest = list[k:]
@@ -276,6 +276,14 @@ func (ep *Epoll) collect(n int) (events []Event) {
 	// What is left comes first the next time, then what came meanwhile, then what was reported.
 	ep.ready.Lock()
 	defer ep.ready.Unlock()
+	if len(rest) == 0 && len(ep.ready.list) == 0 {
+		clear(list[len(again):])
+		for _, i := range again {
+			i.queued = true
+		}
+		ep.ready.list = again
+		return events
+	}
 	merged := make([]*interest, 0, len(rest)+len(ep.ready.list)+len(again))
 	put := func(add []*interest, fresh bool) {
 		for _, i := range add {
@@ -296,14 +304,10 @@ func (ep *Epoll) collect(n int) (events []Event) {
 	return events
 }
 
-// Wait is epoll_wait(2): at most n events; none when the deadline passed or, without block, when nothing is ready. An interruption is EINTR, always.
-func (ep *Epoll) Wait(c vfs.Caller, n int, block bool, deadline time.Time) ([]Event, error) {
-	events := ep.collect(n)
-	if len(events) > 0 || !block {
-		return events, nil
-	}
-	err := wait.Block(c, &ep.queue, wait.In, deadline, func() error {
-		if events = ep.collect(n); len(events) > 0 {
+// Wait is epoll_wait(2) that blocks: at most n events, none when the deadline passed. An interruption is EINTR, always.
+func (ep *Epoll) Wait(c vfs.Caller, n int, deadline time.Time) (events []Event, err error) {
+	err = wait.Block(c, &ep.queue, wait.In, deadline, func() error {
+		if events = ep.Collect(nil, n); len(events) > 0 {
 			return nil
 		}
 		return wait.ErrWouldBlock

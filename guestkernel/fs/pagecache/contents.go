@@ -44,7 +44,7 @@ type Contents struct {
 	sparse   map[uint64]uint64 // frames of the pages above
 	count    int               // frames
 	backing  []byte            // immutable bytes that pages without a frame show, from offset 0 on
-	charged  int               // pages charged for the backing
+	charged  int               // pages of the backing without a frame, which are charged for
 	mappings map[vfs.Mapping]int
 	stored   bool // a mapping may have been written to through the pages it was given
 	denied   bool // no mapping is given pages to write to
@@ -76,14 +76,7 @@ func (f *Contents) Size() int64 {
 func (f *Contents) Blocks() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	pages := f.count
-	backed := uint64(len(f.backing)+pageSize-1) / pageSize
-	for i := range backed {
-		if f.frame(i) == 0 {
-			pages++
-		}
-	}
-	return int64(pages) * (pageSize / 512)
+	return int64(f.count+f.charged) * (pageSize / 512)
 }
 
 // reserved marks, in the place of a frame's address, a page that fallocate made and nobody has written to yet: lseek takes it for a hole.
