@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	_ "ringo/guestkernel/net/afunix" // registers AF_UNIX
+	_ "ringo/guestkernel/net/inet"   // and AF_INET, AF_INET6
 	"ringo/guestkernel/net/socket"
 	"ringo/guestkernel/task"
 	"ringo/guestkernel/vfs"

@@ -104,10 +104,10 @@ func (s *Socket) receiveStream(m *socket.Incoming) (int, error) {
 	}
 	if s.queue.head == nil {
 		defer s.mu.Unlock()
-		if err := s.takeErrLocked(); err != nil {
-			return 0, err
+		if s.err != nil && m.Done == 0 {
+			return 0, s.takeErrLocked()
 		}
-		if s.shut&shutReceive != 0 {
+		if s.shut&shutReceive != 0 || s.err != nil {
 			m.End = true
 			return 0, nil
 		}

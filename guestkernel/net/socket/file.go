@@ -100,6 +100,7 @@ func (f *File) Transmit(c vfs.Caller, d *vfs.Description, m *Outgoing) (int, err
 	done := 0
 	nonBlock := d.NonBlocking() || m.Flags&unix.MSG_DONTWAIT != 0
 	err := f.block(c, nonBlock, wait.Writable, b.sendTimeout.Load(), unix.EAGAIN, unix.EAGAIN, func() error {
+		m.Done = done
 		n, err := f.Socket.Send(c, m)
 		done += n
 		if n > 0 {
@@ -126,6 +127,9 @@ func (f *File) Recv(c vfs.Caller, d *vfs.Description, m *Incoming) (int, error) 
 	if m.Flags&unix.MSG_ERRQUEUE != 0 {
 		nonBlock = true
 	}
+	if nonBlock {
+		m.Flags |= unix.MSG_DONTWAIT
+	}
 	want := 1
 	if b.stream() {
 		if want = max(1, min(int(b.lowWater.Load()), m.Data.Len())); m.Flags&unix.MSG_WAITALL != 0 {
@@ -137,7 +141,7 @@ func (f *File) Recv(c vfs.Caller, d *vfs.Description, m *Incoming) (int, error) 
 		if m.Flags&unix.MSG_PEEK != 0 {
 			done = 0 // look at all of it again
 		}
-		m.Data = vfs.Slice(all, done, all.Len()-done)
+		m.Data, m.Done = vfs.Slice(all, done, all.Len()-done), done
 		n, err := f.Socket.Receive(c, m)
 		if err != nil {
 			return err
@@ -167,12 +171,20 @@ func (f *File) AcceptFile(c vfs.Caller, d *vfs.Description, flags uint32) (*vfs.
 	return Open(c, s, flags)
 }
 
+// ErrConnecting is what Connect answers when an earlier call has begun to connect and that goes on.
+const ErrConnecting = unix.Errno(602)
+
 // ConnectTo is connect(2).
 func (f *File) ConnectTo(c vfs.Caller, d *vfs.Description, addr []byte) error {
 	none := families[f.Common().Domain].InProgress
 	begun := false
 	return f.block(c, d.NonBlocking(), wait.Writable, f.Common().sendTimeout.Load(), none, none, func() error {
 		err := f.Socket.Connect(c, addr, begun)
+		if err == ErrConnecting {
+			if err = wait.ErrWouldBlock; d.NonBlocking() {
+				err = unix.EALREADY
+			}
+		}
 		begun = true
 		return err
 	})

@@ -10,6 +10,7 @@ import (
 type Outgoing struct {
 	Data    vfs.Buffer // what is left to be sent
 	Flags   int        // MSG_*
+	Done    int        // bytes that earlier rounds of this call have moved: errors are left for the next call then
 	To      []byte     // nil: the connected peer
 	Rights  []*vfs.Description
 	Creds   *Credentials // SCM_CREDENTIALS, checked; nil: the sender's own
@@ -20,6 +21,7 @@ type Outgoing struct {
 type Incoming struct {
 	Data  vfs.Buffer
 	Flags int // MSG_*
+	Done  int // bytes that earlier rounds of this call have moved: errors are left for the next call then
 
 	From    []byte // sender; nil: not told
 	Got     int    // MSG_* that describe what was received
