@@ -87,6 +87,8 @@ func compare(baseline, r Result) (Verdict, string) {
 	switch {
 	case r.How == Crashed:
 		return Crash, firstLine(r.Report)
+	case r.Guard != nil && r.Guard.Reports > 0:
+		return Fail, fmt.Sprintf("the stack guard made %d reports: %s", r.Guard.Reports, firstLine(r.Guard.Text))
 	case r.How == TimedOut:
 		return Timeout, fmt.Sprintf("still running after %v; last output %q", r.Took.Round(1e8), lastLine(r.Stdout))
 	case failure(r) != "" && failure(baseline) != "":

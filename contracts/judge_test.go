@@ -36,6 +36,8 @@ func TestJudge(t *testing.T) {
 		{"hangs", source, good, Result{How: TimedOut, Took: time.Second}, "", Timeout, "still running"},
 		{"hangs on both", source, Result{How: TimedOut}, Result{How: TimedOut}, "", Timeout, "still running"},
 		{"kernel dies", source, good, Result{How: Crashed, Report: "panic: x\nmore"}, "", Crash, "panic: x"},
+		{"guard reports", source, good, Result{Stdout: good.Stdout, How: Exited, Guard: &Watched{Reports: 2, Text: "BUG: x\nmore"}}, "", Fail, "the stack guard made 2 reports: BUG: x"},
+		{"guard is silent", source, good, Result{Stdout: good.Stdout, How: Exited, Guard: &Watched{}}, "", Pass, ""},
 		{"known", source, good, ended("CONTRACT_FAIL: x\n", Exited, 1), "not there yet", XFail, "not there yet"},
 		{"known passes", source, good, good, "not there yet", XPass, "remove it"},
 		{"a crash is never known", source, good, Result{How: Crashed}, "not there yet", Crash, ""},

@@ -30,6 +30,7 @@ type Batch struct {
 	CPUs                 int    // of a guest
 	Memory               uint64 // of a guest, bytes
 	Trace                bool   // record system calls; only sensible for one program
+	Guard                string `json:",omitempty"` // as for vmm run --guard
 	// Files are further files and folders below Folder that programs of a guest find at the same place below /contracts; on Linux they
 	// see the whole folder.
 	Files []string
@@ -53,6 +54,8 @@ type Result struct {
 	Report string `json:",omitempty"`
 	// Missing counts system calls that the kernel does not have, of the whole guest: of one program when it was alone.
 	Missing map[string]uint64 `json:",omitempty"`
+	// Guard is what a stack guard said of the guest until here, on its last program.
+	Guard *Watched `json:",omitempty"`
 	// Calls are its system calls, when the batch asked for them.
 	Calls []Call `json:",omitempty"`
 }
@@ -193,7 +196,13 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 	for _, f := range b.Files {
 		o.Add = append(o.Add, guest.Addition{Host: b.Folder + "/" + f, Guest: guestFolder + "/" + f})
 	}
+	var found bytes.Buffer
+	var err error
+	if o.Debug, err = b.guardOptions(&found); err != nil {
+		return err
+	}
 	outcome, err := guest.Run(ctx, o)
+	guard := watched(outcome, found.Bytes())
 	if err == nil {
 		err = w.check()
 		if outcome.Status != 0 {
@@ -208,6 +217,12 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 			last.Missing = outcome.Missing
 		}
 		last.Calls = kernelCalls(&log)
+		if w.name == "" {
+			last.Guard = guard
+			if guard != nil && guard.Reports > 0 {
+				last.Report = guard.Text
+			}
+		}
 		report(*last)
 	}
 	if err == nil {
@@ -237,6 +252,6 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 	if errors.Is(err, errHung) {
 		how = TimedOut
 	}
-	report(Result{Name: w.name, Stdout: w.out.Bytes(), Stderr: w.err.Bytes(), How: how, Took: time.Since(w.since), Report: text, Calls: kernelCalls(&log)})
+	report(Result{Name: w.name, Stdout: w.out.Bytes(), Stderr: w.err.Bytes(), How: how, Took: time.Since(w.since), Report: text, Calls: kernelCalls(&log), Guard: guard})
 	return nil
 }

@@ -34,6 +34,7 @@ type Options struct {
 	Progress io.Writer
 	// Remember says to take baselines from earlier runs where nothing has changed.
 	Remember bool
+	Guard    string // of Ringo's guests, as for vmm run --guard
 }
 
 // Prepare finds, builds and stages the contracts and returns a suite that is ready to run, and what ends it. Everything
@@ -92,7 +93,7 @@ func Prepare(ctx context.Context, o Options) (*Suite, func(), error) {
 	s := &Suite{
 		Programs: chosen, Timeout: o.Timeout, Jobs: o.Jobs, BatchSize: o.Batch, Expect: o.Expect, Known: known, Judged: o.Judged,
 		Base: Batch{
-			Folder: stage, Kernel: filepath.Join(build, o.Arch, "ringo.elf"), CPUs: o.CPUs, Memory: o.Memory,
+			Folder: stage, Kernel: filepath.Join(build, o.Arch, "ringo.elf"), CPUs: o.CPUs, Memory: o.Memory, Guard: o.Guard,
 		},
 		Roots: roots,
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"ringo/contracts"
+	"ringo/debug/stackguard"
 	"ringo/hosted"
 )
 
@@ -44,6 +45,7 @@ type contractsRun struct {
 	Timeout  time.Duration `default:"30s" help:"Time of a contract that names none."`
 	Judged   string        `name:"on" enum:"ringo,linux" default:"ringo" help:"What is judged: Ringo, or Linux once more (to find out whether a contract is deterministic)."`
 	Remember bool          `default:"true" negatable:"" help:"Use baselines of earlier runs for programs that have not changed."`
+	Guard    string        `placeholder:"stacks[=MODE]" help:"Watch the kernel stacks of sleeping tasks as run does; a contract whose guest makes it report fails."`
 	Host     string        `enum:"auto,kvm,hosted" default:"auto" help:"Where guests run, as for run."`
 	Paths    []string      `arg:"" optional:"" name:"path" help:"Folders, C sources or static binaries; the default is the suite."`
 }
@@ -73,6 +75,7 @@ func (c *contractsRun) Run() error {
 		return err
 	}
 	p.Summary(judgements, time.Since(begin))
+	contracts.GuardSummary(os.Stdout, judgements)
 	if c.Paths == nil && c.Filter == "" && c.Shard == "" {
 		for _, name := range s.Known.Unlisted(s.Programs) {
 			return fmt.Errorf("known-divergences.json lists %s, which is no contract", name)
@@ -97,10 +100,13 @@ func (c *contractsRun) Run() error {
 func (c *contractsRun) options(ctx context.Context) (contracts.Options, error) {
 	o := contracts.Options{
 		Arch: c.Arch, Libc: c.Libc, Paths: c.Paths, CPUs: c.CPUs, Memory: uint64(c.Mem), Jobs: c.Jobs, Batch: 1,
-		Timeout: c.Timeout, Expect: c.Expect, Judged: c.Judged, Progress: os.Stderr, Remember: c.Remember,
+		Timeout: c.Timeout, Expect: c.Expect, Judged: c.Judged, Progress: os.Stderr, Remember: c.Remember, Guard: c.Guard,
 	}
 	if c.Batch || c.Judged == contracts.OnLinux {
 		o.Batch = batchSize
+	}
+	if _, err := stackguard.ParseMode(c.Guard); err != nil {
+		return o, fmt.Errorf("--guard: %w", err)
 	}
 	var err error
 	if o.Filter, err = regexp.Compile(c.Filter); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"ringo/debug/report"
@@ -25,14 +26,34 @@ type Debug struct {
 	Folder string
 }
 
-func (d *Debug) any() bool { return d.Guard != stackguard.Off || d.Folder != "" }
-
 // watcher joins the guard, the recorder and the machine.
 type watcher struct {
 	guard *stackguard.Guard
 	rec   *report.Recorder
 	dir   string
+	used  atomic.Bool // somebody has asked for something
 }
+
+// SetGuard arms the stack guard of a running guest, or disarms it: "stacks=detect", "stacks=attribute", "off". Tasks that are asleep are
+// watched from their next sleep on.
+func (l *Live) SetGuard(mode string) error {
+	m, err := stackguard.ParseMode(mode)
+	if err != nil {
+		return err
+	}
+	w := l.g.watcher
+	w.used.Store(true)
+	return w.guard.SetMode(m)
+}
+
+// Guard is the guard's mode and what it has counted so far.
+func (l *Live) Guard() (mode string, c report.Counters) {
+	w := l.g.watcher
+	return w.guard.Mode().String(), w.guard.Counters()
+}
+
+// Findings are the reports so far.
+func (l *Live) Findings() []*report.Event { return l.g.watcher.rec.Events() }
 
 // watch arms what the options ask for. Between build and run.
 func (g *guest) watch() error {
@@ -56,20 +77,22 @@ func (g *guest) watch() error {
 	c.Report = func(e *report.Event) { w.rec.Add(e) }
 	w.guard = stackguard.New(c)
 	g.watcher = w
-	if err := w.guard.SetMode(d.Guard); err != nil {
-		return fmt.Errorf("--guard stacks=%s: %w", d.Guard, err)
+	if d.Guard != stackguard.Off || d.Folder != "" {
+		w.used.Store(true)
+		if err := w.guard.SetMode(d.Guard); err != nil {
+			return fmt.Errorf("--guard stacks=%s: %w", d.Guard, err)
+		}
 	}
+	o := report.Options{Text: d.Text, Style: report.Style{Color: d.Color}, Counters: w.guard.Counters, Quiet: d.Guard == stackguard.Off}
 	if d.Folder != "" {
 		w.dir = report.Folder(d.Folder, time.Now())
+		o.Dir = w.dir
+		o.Header = report.Header{
+			Kernel: kernelBuild(g.o.Kernel), Monitor: monitorBuild(), Arch: hostArch, CPUs: g.o.CPUs, Guard: "stacks=" + d.Guard.String(),
+		}
 	}
 	var err error
-	w.rec, err = report.NewRecorder(report.Options{
-		Header: report.Header{
-			Kernel: kernelBuild(g.o.Kernel), Monitor: monitorBuild(), Arch: hostArch, CPUs: g.o.CPUs, Guard: "stacks=" + d.Guard.String(),
-		},
-		Text: d.Text, Style: report.Style{Color: d.Color}, Dir: w.dir, Counters: w.guard.Counters, Quiet: d.Guard == stackguard.Off,
-	})
-	if err != nil {
+	if w.rec, err = report.NewRecorder(o); err != nil {
 		return err
 	}
 	g.bell.Handle(w.guard.Doorbell)
@@ -78,6 +101,9 @@ func (g *guest) watch() error {
 
 // judged adds the guest's own end to the findings and closes them. The machine's memory is still there.
 func (w *watcher) judged(o *Outcome, crash error) error {
+	if !w.used.Load() {
+		return nil
+	}
 	if c, ok := crash.(*CrashError); ok {
 		w.rec.Add(&report.Event{
 			T: 0, Kind: report.KindCrash, Verdict: c.Error(), VCPU: -1, Text: c.Report, History: lastLines(o.Log),

@@ -69,7 +69,7 @@ type Outcome struct {
 	Missing map[string]uint64 // system calls the kernel does not have
 	Phases  Phases
 	Use     *Use      // what the guest cost, if asked for
-	Debug   *Findings // what was found, if Options.Debug asked for anything
+	Debug   *Findings // what was found, if anybody asked for anything
 	Kernel  string    // its version line
 	// Log is the end of what the kernel printed, when Options.Log was nil.
 	Log []byte
@@ -116,16 +116,12 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	if err := g.build(); err != nil {
 		return Outcome{}, err
 	}
-	if g.o.Debug.any() {
-		if err := g.watch(); err != nil {
-			return Outcome{}, err
-		}
+	if err := g.watch(); err != nil {
+		return Outcome{}, err
 	}
 	outcome, err := g.run(ctx)
-	if g.watcher != nil {
-		if closing := g.watcher.judged(&outcome, err); err == nil {
-			err = closing
-		}
+	if closing := g.watcher.judged(&outcome, err); err == nil {
+		err = closing
 	}
 	return outcome, err
 }
@@ -142,7 +138,7 @@ type guest struct {
 	bell    Doorbell
 	debug   bootinfo.Window // registry of kernel stacks (internal/debugwindow)
 	trace   bootinfo.Window // event rings; size 0: none
-	watcher *watcher        // nil: nobody watches
+	watcher *watcher
 }
 
 func (g *guest) close() {
