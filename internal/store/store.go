@@ -1,0 +1,61 @@
+// Package store is what a decoder of memory accesses answers: which bytes does this instruction touch? The decoders
+// are arch/amd64/store and arch/arm64/store.
+package store
+
+// Class is the kind of an instruction.
+type Class uint8
+
+// Classes.
+const (
+	Plain Class = iota
+	String
+	Push
+	Atomic
+	Vector
+	XSave
+	ZeroBlock
+	System
+)
+
+// Operand is one run of bytes that an instruction accesses.
+type Operand struct {
+	GVA         uint64
+	Len         int // bytes; of a repeated string instruction all that is left of its run
+	Read, Write bool
+	// Partial: not all of the bytes are sure to be accessed (masked stores, xsaveopt, a
+	// string compare that may end early).
+	Partial bool
+}
+
+// Overlaps says whether the operand has bytes in the n at gva. Ranges that wrap around the address space do not.
+func (o Operand) Overlaps(gva uint64, n uint64) bool {
+	return o.Len > 0 && n > 0 && o.GVA <= gva+(n-1) && gva <= o.GVA+uint64(o.Len-1)
+}
+
+// Instruction is a decoded instruction.
+type Instruction struct {
+	Len      int // bytes
+	Class    Class
+	Operands []Operand
+	// Unknown: it may access memory besides Operands, or could not be decoded.
+	Unknown bool
+	// Until: to get over the instruction, run to one of these GVAs; a single step would end too early (one round of a
+	// repeated string instruction) or spoil it (an exclusive store). Nil: a single step.
+	Until []uint64
+	// Again: what follows is an attempt that may have failed: get over it once more if nothing
+	// was written (exclusive stores).
+	Again bool
+	// FlagsAt is where the instruction pushes the flags, whose single-step bit is then the
+	// debugger's; 0 for nowhere.
+	FlagsAt uint64
+}
+
+// Writes says whether the instruction is known to write memory.
+func (i *Instruction) Writes() bool {
+	for _, o := range i.Operands {
+		if o.Write {
+			return true
+		}
+	}
+	return false
+}
