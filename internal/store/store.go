@@ -42,9 +42,10 @@ type Instruction struct {
 	// Until: to get over the instruction, run to one of these GVAs; a single step would end too early (one round of a
 	// repeated string instruction) or spoil it (an exclusive store). Nil: a single step.
 	Until []uint64
-	// Again: what follows is an attempt that may have failed: get over it once more if nothing
-	// was written (exclusive stores).
-	Again bool
+	// Attempt: the instruction may fail without writing and is then repeated by a loop around it, which the debugger must not
+	// interrupt: an exclusive store, whose register Status is 0 if it succeeded.
+	Attempt bool
+	Status  int
 	// FlagsAt is where the instruction pushes the flags, whose single-step bit is then the
 	// debugger's; 0 for nowhere.
 	FlagsAt uint64

@@ -65,6 +65,9 @@ func Decode(code []byte, r *vcpu.Registers, env *Environment) store.Instruction 
 	return d.in
 }
 
+// Failed says whether an attempt that may fail has: there are none here.
+func Failed(in *store.Instruction, r *vcpu.Registers) bool { return false }
+
 func (d *decoder) byte() byte {
 	if d.at >= len(d.code) {
 		d.short = true
