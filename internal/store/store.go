@@ -60,3 +60,14 @@ func (i *Instruction) Writes() bool {
 	}
 	return false
 }
+
+// Environment is what the extent of an access depends on besides the registers. Fields of the other architecture are
+// not used.
+type Environment struct {
+	// XSaveSize is how many bytes xsave writes at most for these components (XCR0's bits), compacted or not (amd64).
+	XSaveSize func(components uint64, compacted bool) int
+	// ZeroBlock is the bytes that dc zva clears, 0 if not known (arm64, DCZID_EL0).
+	ZeroBlock int
+	// Code reads guest code around the instruction, for the loop of an exclusive store (arm64). May be nil.
+	Code func(gva uint64, n int) []byte
+}

@@ -9,8 +9,13 @@ import (
 type (
 	// Registers is a vCPU's state in reports.
 	Registers = vcpu.Registers
-	archVM    = vcpu.VM
-	archVCPU  = vcpu.VCPU
+	// GuestDebug is what a vCPU reports, DebugSlots how much of it fits, Event an exception under delivery.
+	GuestDebug = vcpu.GuestDebug
+	DebugSlots = vcpu.DebugSlots
+	Event      = vcpu.Event
+
+	archVM   = vcpu.VM
+	archVCPU = vcpu.VCPU
 )
 
 const (

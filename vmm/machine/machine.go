@@ -69,6 +69,7 @@ type Machine struct {
 	notifiers sync.WaitGroup
 
 	pausing  pausing
+	tracer   Tracer
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by the first stop
 	stop     Stop

@@ -59,6 +59,14 @@ func (m *mapping) unmap() error {
 	return err
 }
 
+// protect changes what KVM may do with size bytes at gpa, whole pages of the slot.
+//
+// Sound because the range lies in the mapping and the slice is only an argument: nothing in Go looks at
+// what it shows.
+func (s *slot) protect(gpa, size uint64, prot int) error {
+	return unix.Mprotect(unsafe.Slice((*byte)(unsafe.Add(s.kvm.p, gpa-s.Base)), size), prot)
+}
+
 // hva is the address KVM is given.
 func (m mapping) hva() uintptr { return uintptr(m.p) }
 

@@ -13,7 +13,7 @@ import (
 // exit final, and waits in park. Three things make vCPUs stand still, in any combination:
 //
 //   - Hold and Pause, from any goroutine, any number at a time: the vCPUs go on when the last is released.
-//   - an exclusive section (exclusive), on a vCPU's own thread: all the others stand still while it
+//   - an exclusive section (Exclusive), on a vCPU's own thread: all the others stand still while it
 //     runs. It waits for holds to end, and holds wait for it.
 //   - onThread, for the holder of a Pause: one function on the thread of a vCPU that stands still.
 //
@@ -202,9 +202,9 @@ func (c *cpu) end() {
 	p.changed.Broadcast()
 }
 
-// errAgain: the exclusive section did not take place, as somebody else may have changed the vCPU
+// ErrAgain: the exclusive section did not take place, as somebody else may have changed the vCPU
 // meanwhile; enter the guest again and see.
-var errAgain = errors.New("the vCPU was held meanwhile")
+var ErrAgain = errors.New("the vCPU was held meanwhile")
 
 // exclusive runs f while all other vCPUs stand still. On c's thread, outside other locks, with the last exit's
 // effects final or about to be repeated. f may Hold the machine but not Pause it.
@@ -220,7 +220,7 @@ func (c *cpu) exclusive(f func() error) error {
 		c.standStill()
 	}
 	if held || p.stopped {
-		err := errAgain
+		err := ErrAgain
 		if p.stopped {
 			err = ErrStopped
 		}

@@ -27,6 +27,8 @@ const (
 	StopCancelled
 	// StopFatal: a vCPU cannot go on; Fatal says why.
 	StopFatal
+	// StopTraced: the debugger ended it.
+	StopTraced
 )
 
 // Stop is how a machine's run ended.
@@ -142,7 +144,7 @@ func (c *cpu) loop() {
 		switch {
 		case errors.Is(err, kvm.ErrInterrupted), errors.Is(err, kvm.ErrKicked):
 			continue
-		case errors.Is(err, unix.EFAULT) && c.mayWrite():
+		case errors.Is(err, unix.EFAULT) && c.fault():
 			continue
 		case err != nil:
 			c.fatal(x, fmt.Errorf("KVM_RUN: %w", explainErrno(err)))
@@ -161,6 +163,15 @@ func (c *cpu) enter(x *kvm.Exit) error {
 	err := c.v.Run(x)
 	c.pending = err == nil && (x.Reason == kvm.ReasonMMIO || x.Reason == kvm.ReasonIO)
 	return err
+}
+
+// fault says whether KVM_RUN can go on after EFAULT: the guest touched a protected page, or shared RAM.
+func (c *cpu) fault() bool {
+	handled, err := c.traced(func(t Tracer) (bool, error) { return t.Fault(c.v.ID) })
+	if err != nil {
+		c.fatal(new(kvm.Exit), fmt.Errorf("page tracing: %w", err))
+	}
+	return handled || err != nil || c.mayWrite()
 }
 
 // mayWrite answers true once if the guest's store may have failed because it went to RAM that
@@ -193,6 +204,9 @@ func (c *cpu) handle(x *kvm.Exit) error {
 		if earlyPage != 0 && x.Addr&^0xfff == earlyPage {
 			return errEarly
 		}
+		if c.m.mem.Check(x.Addr, uint64(len(x.Data))) == nil {
+			return c.emulated(x)
+		}
 		return c.dispatch(&c.m.mmio, x.Addr, x.Data, x.Write)
 	case kvm.ReasonIO:
 		if earlyPort != 0 && x.Port == earlyPort {
@@ -210,7 +224,12 @@ func (c *cpu) handle(x *kvm.Exit) error {
 			c.m.powerOff(1)
 			return nil
 		}
-	case kvm.ReasonUnknown, kvm.ReasonException, kvm.ReasonHypercall, kvm.ReasonDebug, kvm.ReasonHLT,
+	case kvm.ReasonDebug:
+		handled, err := c.traced(func(t Tracer) (bool, error) { return t.Debug(c.v.ID, x) })
+		if handled || err != nil {
+			return err
+		}
+	case kvm.ReasonUnknown, kvm.ReasonException, kvm.ReasonHypercall, kvm.ReasonHLT,
 		kvm.ReasonShutdown, kvm.ReasonFailEntry, kvm.ReasonInternalError:
 	}
 	return errUnexpected

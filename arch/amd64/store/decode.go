@@ -19,11 +19,8 @@ const MaxLength = 15
 // Alignment is where instructions begin.
 const Alignment = 1
 
-// Environment is what the length of an access depends on besides the registers.
-type Environment struct {
-	// XSaveSize is how many bytes xsave writes for these components (XCR0's bits), compacted or not.
-	XSaveSize func(components uint64, compacted bool) int
-}
+// Environment is what the extent of an access depends on besides the registers.
+type Environment = store.Environment
 
 // prefixes of an instruction.
 type prefixes struct {

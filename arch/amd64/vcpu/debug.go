@@ -254,11 +254,72 @@ func (v *VCPU) Delivering() (Event, bool, error) {
 	return Event{}, false, nil
 }
 
-// MaskInterrupts keeps interrupts away by the guest's own means where BlockInterrupts does not: nothing here.
-func (r *Registers) MaskInterrupts() (changed bool) { return false }
+// MaskInterrupts is for arm64: here GuestDebug.BlockInterrupts does it.
+func (v *VCPU) MaskInterrupts(r *Registers) error { return nil }
 
-// UnmaskInterrupts undoes MaskInterrupts given the flags before.
-func (r *Registers) UnmaskInterrupts(before uint64) {}
+// UnmaskInterrupts undoes MaskInterrupts.
+func (v *VCPU) UnmaskInterrupts(r *Registers) error { return nil }
+
+// gate is entry vector of the IDT: where its handler is and on which stack it runs (IST, 0 for none).
+func (r *Registers) gate(vector int, read func(gva uint64, n int) []byte) (handler uint64, ist int, level int, ok bool) {
+	if vector < 0 || vector*16+15 > int(r.System.IDT.Limit) {
+		return 0, 0, 0, false
+	}
+	b := read(r.System.IDT.Base+uint64(vector)*16, 16)
+	if len(b) < 16 || b[5]&0x80 == 0 {
+		return 0, 0, 0, false
+	}
+	le := binary.LittleEndian
+	handler = uint64(le.Uint16(b)) | uint64(le.Uint16(b[6:]))<<16 | uint64(le.Uint32(b[8:]))<<32
+	return handler, int(b[4] & 7), int(le.Uint16(b[2:]) & 3), true
+}
+
+// Guards are addresses at which a step that ends in an exception has to be stopped: a CPU that takes an exception
+// during a step runs through its handler. They are the handlers of the page fault and of general protection.
+func (r *Registers) Guards(read func(gva uint64, n int) []byte) (out []uint64) {
+	for _, vector := range []int{14, 13} {
+		if handler, _, _, ok := r.gate(vector, read); ok {
+			out = append(out, handler)
+		}
+	}
+	return out
+}
+
+// AtVector is for arm64: here a step that ends in an exception stops at one of the Guards.
+func (r *Registers) AtVector() bool { return false }
+
+// FlagsInFrame is where the exception frame that the vCPU, standing at one of the Guards, has just pushed keeps the
+// flags: behind error code, RIP and CS.
+func (r *Registers) FlagsInFrame() (gva uint64, ok bool) { return r.General.RSP + 24, true }
+
+// DeliveryFrame is what the delivery of e is going to push, and its handler; n is 0 when the tables cannot be read (AMD64
+// APM volume 2 section 8.9).
+func (r *Registers) DeliveryFrame(e Event, read func(gva uint64, n int) []byte) (gva uint64, n int, handler uint64) {
+	handler, ist, level, ok := r.gate(e.Vector, read)
+	if !ok {
+		return 0, 0, 0
+	}
+	top := r.General.RSP
+	slot := -1
+	switch {
+	case ist != 0:
+		slot = 0x24 + (ist-1)*8
+	case level < r.Level():
+		slot = 4 + level*8
+	}
+	if slot >= 0 {
+		b := read(r.System.TR.Base+uint64(slot), 8)
+		if len(b) < 8 {
+			return 0, 0, 0
+		}
+		top = binary.LittleEndian.Uint64(b)
+	}
+	n = 5 * 8
+	if e.ErrorCode {
+		n += 8
+	}
+	return top&^15 - uint64(n), n, handler
+}
 
 // Flags are RFLAGS.
 func (r *Registers) Flags() uint64 { return r.General.RFLAGS }

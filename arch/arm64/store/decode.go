@@ -18,13 +18,8 @@ const MaxLength = 4
 // Alignment is where instructions begin.
 const Alignment = 4
 
-// Environment is what an access depends on besides the registers.
-type Environment struct {
-	// ZeroBlock is the bytes that dc zva clears (DCZID_EL0).
-	ZeroBlock int
-	// Code reads guest code around the instruction, for the loop of an exclusive store. May be nil.
-	Code func(gva uint64, n int) []byte
-}
+// Environment is what the extent of an access depends on besides the registers.
+type Environment = store.Environment
 
 // decoder is one decoding.
 type decoder struct {

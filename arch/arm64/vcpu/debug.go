@@ -257,21 +257,52 @@ type Event struct {
 // Delivering is the event under delivery: exceptions of arm64 write no memory, so there is none.
 func (v *VCPU) Delivering() (Event, bool, error) { return Event{}, false, nil }
 
-// MaskInterrupts sets the interrupt masks in r, for a step that is not to end in an interrupt handler.
-func (r *Registers) MaskInterrupts() (changed bool) {
-	changed = r.PSTATE&(pstateDAIF) != pstateDAIF
-	r.PSTATE |= pstateDAIF
-	return changed
+// MaskInterrupts keeps interrupts from the vCPU, whose registers are r, for a step that is not to end in an interrupt
+// handler.
+func (v *VCPU) MaskInterrupts(r *Registers) error {
+	if r.PSTATE&pstateDAIF == pstateDAIF {
+		return nil
+	}
+	return v.set(regCore|corePSTATE, r.PSTATE|pstateDAIF)
 }
 
-// UnmaskInterrupts undoes MaskInterrupts given the flags before: in PSTATE, or in SPSR_EL1 if the instruction ended in an
-// exception.
-func (r *Registers) UnmaskInterrupts(before uint64) {
-	if at := r.ProgramCounter - r.VBAR; at < 0x800 && at%0x80 == 0 {
-		r.SPSR = r.SPSR&^pstateDAIF | before&pstateDAIF
-		return
+// UnmaskInterrupts undoes MaskInterrupts, r being the registers before: in PSTATE, or in SPSR_EL1 if the instruction
+// ended in an exception.
+func (v *VCPU) UnmaskInterrupts(r *Registers) error {
+	if r.PSTATE&pstateDAIF == pstateDAIF {
+		return nil
 	}
-	r.PSTATE = r.PSTATE&^pstateDAIF | before&pstateDAIF
+	pc, err := v.get(regCore | corePC)
+	if err != nil {
+		return err
+	}
+	id := uint64(regCore | corePSTATE)
+	if atVector(pc, r.VBAR) {
+		id = regCore | coreSPSR
+	}
+	flags, err := v.get(id)
+	if err != nil {
+		return err
+	}
+	return v.set(id, flags&^pstateDAIF|r.PSTATE&pstateDAIF)
+}
+
+// atVector says that pc is the start of an exception vector.
+func atVector(pc, vbar uint64) bool { return pc-vbar < 0x800 && (pc-vbar)%0x80 == 0 }
+
+// AtVector says that an instruction has just ended in an exception.
+func (r *Registers) AtVector() bool { return atVector(r.ProgramCounter, r.VBAR) }
+
+// Guards are addresses at which a step that ends in an exception has to be stopped; a step of arm64 stops there by
+// itself.
+func (r *Registers) Guards(read func(gva uint64, n int) []byte) []uint64 { return nil }
+
+// FlagsInFrame is where the exception frame that the vCPU has just pushed keeps the flags: arm64 pushes none.
+func (r *Registers) FlagsInFrame() (gva uint64, ok bool) { return 0, false }
+
+// DeliveryFrame is what the delivery of e is going to push: nothing.
+func (r *Registers) DeliveryFrame(e Event, read func(gva uint64, n int) []byte) (gva uint64, n int, handler uint64) {
+	return 0, 0, 0
 }
 
 // Flags are PSTATE.

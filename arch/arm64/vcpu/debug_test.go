@@ -93,18 +93,10 @@ func TestTakeException(t *testing.T) {
 	}
 }
 
-func TestMaskingSurvivesAnException(t *testing.T) {
-	r := &Registers{PSTATE: 5, VBAR: 0x8000, ProgramCounter: 0x100}
-	before := r.Flags()
-	if !r.MaskInterrupts() || !r.Masked() {
-		t.Error("not masked")
-	}
-	if r.UnmaskInterrupts(before); r.PSTATE != 5 {
-		t.Errorf("PSTATE %#x", r.PSTATE)
-	}
-	r.MaskInterrupts()
-	r.takeException(0x25<<26, 0)
-	if r.UnmaskInterrupts(before); r.SPSR != 5 || r.PSTATE&pstateDAIF != pstateDAIF {
-		t.Errorf("SPSR %#x PSTATE %#x", r.SPSR, r.PSTATE)
+func TestVectorsAreRecognised(t *testing.T) {
+	for pc, want := range map[uint64]bool{0x8000: true, 0x8200: true, 0x8780: true, 0x8800: false, 0x8004: false, 0x7f80: false} {
+		if got := (&Registers{ProgramCounter: pc, VBAR: 0x8000}).AtVector(); got != want {
+			t.Errorf("%#x: %t", pc, got)
+		}
 	}
 }
