@@ -3,7 +3,6 @@ package machine
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -99,15 +98,7 @@ func (m *Machine) Stopped() bool { return m.isStopped() }
 // End stops the machine for the debugger: Run returns StopTraced. Any goroutine.
 func (m *Machine) End() { m.halt(Stop{Kind: StopTraced}) }
 
-// Elapsed is the time since the vCPUs started; 0 before.
-func (m *Machine) Elapsed() time.Duration {
-	if m.start.IsZero() {
-		return 0
-	}
-	return time.Since(m.start)
-}
-
-// Access is what the guest may do with a page.
+// PageAccess is what the guest may do with a page.
 type PageAccess int
 
 // Accesses.
