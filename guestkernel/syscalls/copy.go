@@ -71,11 +71,28 @@ func putTimespec(t *task.Task, addr uint64, ns int64) error {
 	return putUint64s(t, addr, uint64(ns/1e9), uint64(ns%1e9))
 }
 
-// rusage is a struct rusage: only time and the largest resident size are known.
-func rusage(cpu time.Duration, maxRSS uint64) []byte {
+// rusageOf is what is known of a struct rusage.
+type rusageOf struct {
+	cpu      task.CPUTimes
+	maxRSS   uint64 // bytes
+	faults   uint64
+	switches [2]uint64 // voluntary, involuntary
+}
+
+func (r rusageOf) bytes() []byte {
 	b := make([]byte, 144)
-	binary.LittleEndian.PutUint64(b[0:], uint64(cpu/time.Second))
-	binary.LittleEndian.PutUint64(b[8:], uint64(cpu%time.Second/time.Microsecond))
-	binary.LittleEndian.PutUint64(b[32:], maxRSS>>10)
+	for i, d := range []time.Duration{r.cpu.User, r.cpu.System} {
+		binary.LittleEndian.PutUint64(b[16*i:], uint64(d/time.Second))
+		binary.LittleEndian.PutUint64(b[16*i+8:], uint64(d%time.Second/time.Microsecond))
+	}
+	binary.LittleEndian.PutUint64(b[32:], r.maxRSS>>10)
+	binary.LittleEndian.PutUint64(b[64:], r.faults)
+	binary.LittleEndian.PutUint64(b[128:], r.switches[0])
+	binary.LittleEndian.PutUint64(b[136:], r.switches[1])
 	return b
+}
+
+// rusage is the structure for a process that has ended.
+func rusage(cpu task.CPUTimes, maxRSS uint64) []byte {
+	return rusageOf{cpu: cpu, maxRSS: maxRSS}.bytes()
 }

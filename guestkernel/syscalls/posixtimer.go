@@ -26,12 +26,22 @@ func init() {
 func sysTimerCreate(t *task.Task, a Args) (uint64, error) {
 	const sigevSignal, sigevNone, sigevThread, sigevThreadID = 0, 1, 2, 4
 	clock := a.Int(0)
+	var cpu *task.CPUClock
 	switch clock {
 	case unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC, unix.CLOCK_BOOTTIME, unix.CLOCK_TAI:
-	case unix.CLOCK_PROCESS_CPUTIME_ID, unix.CLOCK_THREAD_CPUTIME_ID:
-		return 0, unix.ENOTSUP // nothing ticks with them
+	case unix.CLOCK_REALTIME_ALARM, unix.CLOCK_BOOTTIME_ALARM:
+		if !t.Creds().Effective.Has(unix.CAP_WAKE_ALARM) {
+			return 0, unix.EPERM
+		}
+		return 0, unix.EOPNOTSUPP // there is no clock that could wake the machine
+	case unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_REALTIME_COARSE:
+		return 0, unix.EOPNOTSUPP
 	default:
-		return 0, unix.EINVAL
+		c, err := t.CPUClock(clock)
+		if err != nil {
+			return 0, err
+		}
+		cpu = &c
 	}
 	e := task.TimerEvent{Signal: int(unix.SIGALRM), ValueIsID: true}
 	if a[1] != 0 {
@@ -52,7 +62,7 @@ func sysTimerCreate(t *task.Task, a Args) (uint64, error) {
 			return 0, unix.EINVAL
 		}
 	}
-	id, err := t.NewTimer(clock, e)
+	id, err := t.NewTimer(clock, cpu, e)
 	if err != nil {
 		return 0, err
 	}
@@ -65,7 +75,7 @@ func sysTimerCreate(t *task.Task, a Args) (uint64, error) {
 
 func sysTimerSettime(t *task.Task, a Args) (uint64, error) {
 	const abstime = 1
-	_, _, clock, err := t.Group().Timer(a.Int(0))
+	_, _, clock, cpu, err := t.Group().Timer(a.Int(0))
 	if err != nil {
 		return 0, err
 	}
@@ -95,7 +105,15 @@ func sysTimerSettime(t *task.Task, a Args) (uint64, error) {
 	default:
 		deadline = afterMonotonic(t, value)
 	}
-	left, old, err := t.Group().SetTimer(a.Int(0), deadline, interval)
+	var left, old time.Duration
+	if cpu != nil {
+		if value > 0 && a.Int(1)&abstime == 0 {
+			value += cpu.Now()
+		}
+		left, old, err = t.Group().SetCPUTimerAt(a.Int(0), value, interval)
+	} else {
+		left, old, err = t.Group().SetTimer(a.Int(0), deadline, interval)
+	}
 	if err != nil || a[3] == 0 {
 		return 0, err
 	}
@@ -103,7 +121,7 @@ func sysTimerSettime(t *task.Task, a Args) (uint64, error) {
 }
 
 func sysTimerGettime(t *task.Task, a Args) (uint64, error) {
-	left, interval, _, err := t.Group().Timer(a.Int(0))
+	left, interval, _, _, err := t.Group().Timer(a.Int(0))
 	if err != nil {
 		return 0, err
 	}

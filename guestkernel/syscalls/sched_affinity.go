@@ -22,7 +22,7 @@ func affinityTask(t *task.Task, tid int) (*task.Task, error) {
 	if tid == 0 {
 		return t, nil
 	}
-	if o := t.Kernel().Find(tid); o != nil {
+	if o := t.Kernel().Find(t.Global(tid)); o != nil {
 		return o, nil
 	}
 	return nil, unix.ESRCH

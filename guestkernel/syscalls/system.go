@@ -142,6 +142,9 @@ func setLimit(t *task.Task, g *task.Group, res int, cur, hard uint64) error {
 	if err := g.SetLimit(res, cur, hard, t.Creds().Has(unix.CAP_SYS_RESOURCE)); err != nil {
 		return err
 	}
+	if res == unix.RLIMIT_CPU {
+		g.LimitCPUTime()
+	}
 	if g == t.Group() && (res == unix.RLIMIT_STACK || res == unix.RLIMIT_AS) {
 		t.Space().SetLimits(t.Rlimit(unix.RLIMIT_STACK), t.Rlimit(unix.RLIMIT_AS))
 	}

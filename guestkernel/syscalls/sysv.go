@@ -128,8 +128,8 @@ func sysMsgctl(t *task.Task, a Args) (uint64, error) {
 		b := make(layout, 120)
 		b.perm(s.Perm)
 		b.put64(48, uint64(s.Sent), uint64(s.Received), uint64(s.Changed), s.Bytes, s.Messages, s.Most)
-		b.put32(96, uint32(s.Sender))
-		b.put32(100, uint32(s.Receiver))
+		b.put32(96, uint32(t.Local(s.Sender)))
+		b.put32(100, uint32(t.Local(s.Receiver)))
 		return statID(cmd, s.Perm), t.CopyOutUser(a[2], b)
 	case ipc.CmdSet:
 		c, b, err := change(t, a[2], 120)
@@ -211,7 +211,10 @@ func sysSemctl(t *task.Task, a Args) (uint64, error) {
 		b.put64(task.SemidChanged, uint64(s.Changed))
 		b.put64(task.SemidCount, s.Count)
 		return statID(cmd, s.Perm), t.CopyOutUser(a[3], b)
-	case ipc.CmdGetVal, ipc.CmdGetPID, ipc.CmdGetNCnt, ipc.CmdGetZCnt:
+	case ipc.CmdGetPID:
+		pid, err := n.SemGetOne(t, id, num, cmd)
+		return uint64(t.Local(pid)), err
+	case ipc.CmdGetVal, ipc.CmdGetNCnt, ipc.CmdGetZCnt:
 		return number(n.SemGetOne(t, id, num, cmd))
 	case ipc.CmdGetAll:
 		values, err := n.SemGetAll(t, id)
@@ -276,8 +279,8 @@ func sysShmctl(t *task.Task, a Args) (uint64, error) {
 		b := make(layout, 112)
 		b.perm(s.Perm)
 		b.put64(48, s.Size, uint64(s.Attached), uint64(s.Detached), uint64(s.Changed))
-		b.put32(80, uint32(s.Creator))
-		b.put32(84, uint32(s.Last))
+		b.put32(80, uint32(t.Local(s.Creator)))
+		b.put32(84, uint32(t.Local(s.Last)))
 		b.put64(88, uint64(s.Attachments))
 		return statID(cmd, s.Perm), t.CopyOutUser(a[2], b)
 	case ipc.CmdSet:

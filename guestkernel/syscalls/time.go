@@ -32,33 +32,12 @@ func now(t *task.Task, clock int) (int64, error) {
 		return time.Now().UnixNano(), nil
 	case unix.CLOCK_MONOTONIC, unix.CLOCK_MONOTONIC_RAW, unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_BOOTTIME, unix.CLOCK_BOOTTIME_ALARM:
 		return int64(time.Since(t.Kernel().Started())), nil
-	case unix.CLOCK_PROCESS_CPUTIME_ID:
-		own, _ := t.Group().CPUTime()
-		return int64(own), nil
-	case unix.CLOCK_THREAD_CPUTIME_ID:
-		return int64(t.CPUTimeNow()), nil
 	}
-	if clock < 0 { // a process's or a thread's CPU clock: ~pid<<3 | kind
-		pid, perThread := ^(clock >> 3), clock&4 != 0
-		if clock&3 == 3 {
-			return 0, unix.EINVAL
-		}
-		if pid == 0 {
-			pid = t.OwnPID()
-			if perThread {
-				return int64(t.CPUTimeNow()), nil
-			}
-		}
-		if perThread {
-			if o := t.Kernel().Find(t.Global(pid)); o != nil && o.Group() == t.Group() {
-				return int64(o.CPUTime()), nil
-			}
-		} else if g := t.Kernel().FindGroup(t.Global(pid)); g != nil {
-			own, _ := g.CPUTime()
-			return int64(own), nil
-		}
+	c, err := t.CPUClock(clock)
+	if err != nil {
+		return 0, err
 	}
-	return 0, unix.EINVAL
+	return int64(c.Now()), nil
 }
 
 // afterReal and afterMonotonic turn an absolute time of a clock into a deadline.
@@ -144,8 +123,21 @@ func sysClockNanosleep(t *task.Task, a Args) (uint64, error) {
 	case unix.CLOCK_REALTIME, unix.CLOCK_MONOTONIC, unix.CLOCK_BOOTTIME, unix.CLOCK_TAI:
 	case unix.CLOCK_MONOTONIC_COARSE, unix.CLOCK_REALTIME_COARSE, unix.CLOCK_MONOTONIC_RAW:
 		return 0, unix.ENOTSUP
+	case unix.CLOCK_THREAD_CPUTIME_ID:
+		return 0, unix.ENOTSUP
 	default:
-		return 0, unix.EINVAL
+		c, err := t.CPUClock(clock)
+		if err != nil {
+			return 0, err
+		}
+		d, err := getTimespec(t, a[2])
+		if err != nil {
+			return 0, err
+		}
+		if a.Int(1)&timerAbstime == 0 {
+			return cpuSleep(t, c, c.Now()+d, a[3], false)
+		}
+		return cpuSleep(t, c, d, 0, true)
 	}
 	d, err := getTimespec(t, a[2])
 	if err != nil {
@@ -164,12 +156,29 @@ func sysClockNanosleep(t *task.Task, a Args) (uint64, error) {
 	return 0, wait.ErrRestartNoHandler
 }
 
+// cpuSleep is sleepUntil on a clock of CPU time.
+func cpuSleep(t *task.Task, c task.CPUClock, at time.Duration, remaining uint64, absolute bool) (uint64, error) {
+	if t.SleepOnCPUClock(c, at) == wait.TimedOut {
+		return 0, nil
+	}
+	if absolute {
+		return 0, wait.ErrRestartNoHandler
+	}
+	if remaining != 0 {
+		if err := putTimespec(t, remaining, int64(max(at-c.Now(), 0))); err != nil {
+			return 0, err
+		}
+	}
+	t.SetRestart(func() (uint64, error) { return cpuSleep(t, c, at, remaining, false) })
+	return 0, wait.ErrRestartBlock
+}
+
 const clockTick = time.Second / 100 // USER_HZ
 
 func sysTimes(t *task.Task, a Args) (uint64, error) {
 	own, children := t.Group().CPUTime()
 	if a[0] != 0 {
-		if err := putUint64s(t, a[0], uint64(own/clockTick), 0, uint64(children/clockTick), 0); err != nil {
+		if err := putUint64s(t, a[0], uint64(own.User/clockTick), uint64(own.System/clockTick), uint64(children.User/clockTick), uint64(children.System/clockTick)); err != nil {
 			return 0, err
 		}
 	}
@@ -179,17 +188,20 @@ func sysTimes(t *task.Task, a Args) (uint64, error) {
 func sysGetrusage(t *task.Task, a Args) (uint64, error) {
 	own, children := t.Group().CPUTime()
 	rss, childRSS := t.Group().MaxRSS()
-	rss = max(rss, t.Space().Usage().PeakResident)
+	usage := t.Space().Usage()
+	r := rusageOf{own, max(rss, usage.PeakResident), usage.Faults, [2]uint64{}}
+	r.switches[0], r.switches[1] = t.Group().Switches()
 	switch a.Int(0) {
 	case unix.RUSAGE_SELF:
 	case unix.RUSAGE_CHILDREN:
-		own, rss = children, childRSS
+		r = rusageOf{cpu: children, maxRSS: childRSS}
 	case unix.RUSAGE_THREAD:
-		own = t.CPUTimeNow()
+		r.cpu = t.CPUTimes()
+		r.switches[0], r.switches[1] = t.Switches()
 	default:
 		return 0, unix.EINVAL
 	}
-	return 0, t.CopyOutUser(a[1], rusage(own, rss))
+	return 0, t.CopyOutUser(a[1], r.bytes())
 }
 
 func sysAlarm(t *task.Task, a Args) (uint64, error) {

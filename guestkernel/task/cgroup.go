@@ -425,7 +425,7 @@ func (t *Task) freezeLocked() {
 	t.frozen = true
 	g.cgroup.frozenNewsLocked()
 	k.mu.Unlock()
-	t.account()
+	t.offCPU()
 	t.state.Store(int32(StateSleeping))
 	select {
 	case <-thaw:

@@ -83,6 +83,9 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 	if f&unix.CLONE_THREAD == 0 {
 		cg = &Group{k: k, pidns: t.namespaces.Load().PIDKids, exitSignal: unix.Signal(a.ExitSignal), started: time.Now()}
 		cg.limits.copyFrom(&g.limits)
+		if soft, _ := cg.Limit(unix.RLIMIT_CPU); soft != vfs.RlimInfinity {
+			cg.LimitCPUTime()
+		}
 		cg.undumpable = !g.Dumpable()
 	}
 	c := k.newTask(cg, ctx)

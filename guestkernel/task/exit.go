@@ -45,12 +45,12 @@ func (t *Task) leave() {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
-	t.account()
+	t.offCPU()
 
 	k.mu.Lock()
 	t.dead = true
 	t.state.Store(int32(StateZombie))
-	g.exited.Add(t.cpuTime.Load())
+	g.exitedLocked(t)
 	for i, s := range g.tasks {
 		if s == t {
 			g.tasks = append(g.tasks[:i], g.tasks[i+1:]...)
@@ -209,8 +209,6 @@ func (k *Kernel) adoptLocked(child, old *Group) {
 func (k *Kernel) reapLocked(g *Group) {
 	p := g.parent
 	p.children = slices.DeleteFunc(p.children, func(c *Group) bool { return c == g })
-	p.childTime += g.cpuTimeLocked() + g.childTime
-	p.childMaxRSS = max(p.childMaxRSS, g.maxRSS, g.childMaxRSS)
 	delete(k.groups, g.pid)
 	if t := k.tasks[g.pid]; t != nil && t.group == g {
 		delete(k.tasks, g.pid)

@@ -19,7 +19,6 @@ type Group struct {
 	ended      chan struct{}
 	limits     limits
 	started    time.Time
-	exited     atomic.Int64 // CPU time in ns of threads that have ended
 
 	pidns *PIDNamespace // that it was born in
 	own   int           // its number there
@@ -56,16 +55,21 @@ type Group struct {
 	stopNews   bool          // wait(WUNTRACED) has not seen the stop
 	contNews   bool          // wait(WCONTINUED) has not seen the continuation
 
-	childTime    time.Duration // CPU time of children that were waited for
-	childMaxRSS  uint64
-	maxRSS       uint64
-	realTimer    *time.Timer
-	realDeadline time.Time
-	realInterval time.Duration
-	cpuTimers    [2]cpuTimer
-	timers       map[int]*posixTimer
-	nextTimer    int
-	cpuTimed     atomic.Bool // a CPU timer is on; written with Kernel.mu held
+	exited, exitedSystem time.Duration // CPU time of threads that have ended
+	exitedSwitches       [2]uint64
+	shown                split
+	childTime            CPUTimes // of children that were waited for
+	childMaxRSS          uint64
+	maxRSS               uint64
+	realTimer            *time.Timer
+	realDeadline         time.Time
+	realInterval         time.Duration
+	cpuTimers            [2]cpuTimer
+	watches              map[*cpuWatch]struct{} // on the CPU clocks of the process and its threads
+	cpuLimit             *cpuWatch              // RLIMIT_CPU
+	timers               map[int]*posixTimer
+	nextTimer            int
+	cpuTimed             atomic.Bool // there are watches; written with Kernel.mu held
 }
 
 // PID is the process's number.
@@ -99,21 +103,6 @@ func (g *Group) Tasks() []*Task {
 	g.k.mu.Lock()
 	defer g.k.mu.Unlock()
 	return append([]*Task(nil), g.tasks...)
-}
-
-// CPUTime is what the process has used, and what its waited-for children have.
-func (g *Group) CPUTime() (own, children time.Duration) {
-	g.k.mu.Lock()
-	defer g.k.mu.Unlock()
-	return g.cpuTimeLocked(), g.childTime
-}
-
-func (g *Group) cpuTimeLocked() time.Duration {
-	total := time.Duration(g.exited.Load())
-	for _, t := range g.tasks {
-		total += t.CPUTime()
-	}
-	return total
 }
 
 // MaxRSS is the largest resident size in bytes of the process and of its waited-for children.

@@ -57,7 +57,7 @@ func (k *Kernel) SignalMessage(g *Group, sig int, value uint64, pid int, uid uin
 		return
 	}
 	i := newInfo(sig, CodeMessage)
-	i.put32(16, uint32(pid))
+	i.put32(16, uint32(k.InNamespace(g.pidns, pid)))
 	i.put32(20, uid)
 	i.put64(24, value)
 	k.mu.Lock()

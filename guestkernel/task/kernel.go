@@ -48,6 +48,7 @@ type Kernel struct {
 	forks   atomic.Uint64
 
 	futexes futexTable
+	fast    costs
 	ipc     *ipc.Namespace // the first
 
 	mu       sync.Mutex

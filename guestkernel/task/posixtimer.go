@@ -14,6 +14,7 @@ type posixTimer struct {
 	info     *Info // nil: SIGEV_NONE
 	target   *Task // SIGEV_THREAD_ID; nil: the process
 	timer    *time.Timer
+	cpu      *cpuWatch // for a clock of CPU time, else nil
 	deadline time.Time // zero: disarmed
 	interval time.Duration
 
@@ -35,8 +36,8 @@ type TimerEvent struct {
 	ValueIsID bool
 }
 
-// NewTimer is timer_create(2). Errors: EINVAL, EAGAIN.
-func (t *Task) NewTimer(clock int, e TimerEvent) (id int, err error) {
+// NewTimer is timer_create(2); cpu is the clock's, nil for a clock that goes by itself. Errors: EINVAL, EAGAIN.
+func (t *Task) NewTimer(clock int, cpu *CPUClock, e TimerEvent) (id int, err error) {
 	k, g := t.k, t.group
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -59,6 +60,18 @@ func (t *Task) NewTimer(clock int, e TimerEvent) (id int, err error) {
 		p.info = newInfo(e.Signal, CodeTimer)
 		p.info.put32(16, uint32(p.id))
 		p.info.put64(24, e.Value)
+	}
+	if cpu != nil {
+		p.cpu = &cpuWatch{clock: *cpu}
+		p.cpu.fire = func(now time.Duration) {
+			times := 1
+			next := time.Duration(0)
+			if p.interval > 0 {
+				next, times = after(p.cpu.at, p.interval, now)
+			}
+			cpu.group.watchLocked(p.cpu, next)
+			p.fireLocked(g, times)
+		}
 	}
 	if g.timers == nil {
 		g.timers = make(map[int]*posixTimer)
@@ -87,16 +100,37 @@ func (g *Group) SetTimer(id int, deadline time.Time, interval time.Duration) (le
 	return left, oldInterval, nil
 }
 
+// SetCPUTimerAt is SetTimer for a timer on a clock of CPU time, at a time of that clock (zero: never).
+func (g *Group) SetCPUTimerAt(id int, at, interval time.Duration) (left, oldInterval time.Duration, err error) {
+	g.k.mu.Lock()
+	defer g.k.mu.Unlock()
+	p := g.timers[id]
+	if p == nil || p.cpu == nil {
+		return 0, 0, unix.EINVAL
+	}
+	left, oldInterval = p.leftLocked()
+	p.interval = interval
+	target := p.cpu.clock.group
+	target.watchLocked(p.cpu, at)
+	if at != 0 && p.cpu.clock.nowLocked() >= at {
+		p.cpu.fire(p.cpu.clock.nowLocked())
+	}
+	return left, oldInterval, nil
+}
+
 // Timer is timer_gettime(2), and answers the timer's clock. The error is EINVAL.
-func (g *Group) Timer(id int) (left, interval time.Duration, clock int, err error) {
+func (g *Group) Timer(id int) (left, interval time.Duration, clock int, cpu *CPUClock, err error) {
 	g.k.mu.Lock()
 	defer g.k.mu.Unlock()
 	p := g.timers[id]
 	if p == nil {
-		return 0, 0, 0, unix.EINVAL
+		return 0, 0, 0, nil, unix.EINVAL
 	}
 	left, interval = p.leftLocked()
-	return left, interval, p.clock, nil
+	if p.cpu != nil {
+		cpu = &p.cpu.clock
+	}
+	return left, interval, p.clock, cpu, nil
 }
 
 // TimerOverruns is timer_getoverrun(2). The error is EINVAL.
@@ -137,11 +171,17 @@ func (p *posixTimer) stopLocked() {
 		p.timer = nil
 	}
 	p.deadline = time.Time{}
+	if p.cpu != nil {
+		p.cpu.clock.group.watchLocked(p.cpu, 0)
+	}
 }
 
 // leftLocked is the time to the next expiration: of an interval timer that nobody listens to as well, though its
 // deadline is not moved for each.
 func (p *posixTimer) leftLocked() (left, interval time.Duration) {
+	if p.cpu != nil && p.cpu.at != 0 {
+		return max(p.cpu.at-p.cpu.clock.nowLocked(), 1), p.interval
+	}
 	if p.deadline.IsZero() {
 		return 0, p.interval
 	}
@@ -163,18 +203,27 @@ func (g *Group) armTimerLocked(p *posixTimer) {
 		}
 		fired := 1
 		if p.interval > 0 {
-			// Expirations that were missed are overruns.
-			if late := time.Since(p.deadline); late > p.interval {
-				fired += int(late / p.interval)
-			}
-			p.deadline = p.deadline.Add(time.Duration(fired) * p.interval)
+			fired = p.passedLocked() // expirations that were missed are overruns
 			g.armTimerLocked(p)
 		} else {
 			p.stopLocked()
 		}
-		p.fireLocked(g, fired)
+		if fired > 0 {
+			p.fireLocked(g, fired)
+		}
 	})
 	p.timer = timer
+}
+
+// passedLocked moves the deadline of an interval timer behind now and answers how many expirations that passes.
+func (p *posixTimer) passedLocked() int {
+	late := time.Since(p.deadline)
+	if late < 0 {
+		return 0
+	}
+	n := 1 + int(late/p.interval)
+	p.deadline = p.deadline.Add(time.Duration(n) * p.interval)
+	return n
 }
 
 // fireLocked queues the timer's signal, or counts overruns while it is pending.
@@ -199,6 +248,10 @@ func (p *posixTimer) fireLocked(g *Group, times int) {
 
 // deliveredLocked fills the overrun count in when the signal leaves its queue.
 func (p *posixTimer) deliveredLocked(info *Info) {
+	// Expirations whose callback has not had its turn yet count, too (hrtimer_forward in posixtimer_rearm). The callback finds the deadline moved.
+	if p.timer != nil && p.interval > 0 {
+		p.overruns += p.passedLocked()
+	}
 	p.queued = false
 	p.last, p.overruns = p.overruns, 0
 	binary.LittleEndian.PutUint32(info[20:], uint32(p.last))

@@ -35,7 +35,7 @@ type Status struct {
 	ExitSignal           int
 	ExitCode             int
 	Started              time.Time
-	UserTime, ChildTime  time.Duration
+	CPU, Children        CPUTimes
 	Creds                *vfs.Creds
 
 	Pending, Blocked, Ignored, Caught SigSet
@@ -78,7 +78,7 @@ func (g *Group) Status() Status {
 func (g *Group) statusLocked() Status {
 	s := Status{
 		PID: g.pid, PGID: g.pgroup.id, SID: g.pgroup.session.id, Threads: len(g.tasks), ExitSignal: int(g.exitSignal), ExitCode: g.exitCode,
-		Started: g.started, UserTime: g.cpuTimeLocked(), ChildTime: g.childTime, SharedPending: g.pending.set,
+		Started: g.started, CPU: g.cpuTimesLocked(), Children: g.childTime, SharedPending: g.pending.set,
 	}
 	if s.Started.IsZero() {
 		s.Started = g.k.started

@@ -21,7 +21,7 @@ type addressed interface{ Address() uint64 }
 
 // run is the task's goroutine.
 func (t *Task) run() {
-	t.onCPU = time.Now()
+	t.onCPU()
 	t.ctx.SetRoot(t.space.Root())
 	if c, ok := t.ctx.(addressed); ok {
 		t.slot.Bind(c.Address())
@@ -44,17 +44,24 @@ func (t *Task) run() {
 		case EventSyscall:
 			t.syscall()
 		case EventPageFault:
-			if f := t.space.HandleFault(ev.Addr, ev.Access); f != nil {
+			t.enterKernel(numCosts - 1)
+			f := t.space.HandleFault(ev.Addr, ev.Access)
+			t.leaveKernel(numCosts - 1)
+			if f != nil {
 				t.fault(f.Signal, f.Code, f.Addr, fault{Addr: ev.Addr, Trap: ev.Trap, Error: ev.Error})
 			}
 		case EventException:
 			t.fault(ev.Signal, ev.Code, ev.Addr, fault{Trap: ev.Trap, Error: ev.Error})
 		case EventElsewhere:
+			t.offCPU()
 			t.relocate()
+			t.onCPU()
 		case EventInterrupt:
-			t.account()
 			t.group.checkCPUTimers()
+			t.preempted.Add(1)
+			t.offCPU()
 			runtime.Gosched()
+			t.onCPU()
 		}
 	}
 	t.leave()
@@ -67,11 +74,13 @@ func (t *Task) syscall() {
 	t.slot.Enter(nr, &args)
 	var ret uint64
 	var err error
+	t.enterKernel(nr)
 	if t.k.Inject == nil {
 		ret, err = t.k.Syscalls.Call(t, nr, args)
 	} else {
 		ret, err = t.k.Inject.Call(t, nr, args, t.k.Syscalls)
 	}
+	t.leaveKernel(nr)
 	t.slot.Leave()
 	t.sysno.Store(-1)
 	if t.k.Trace != nil {
@@ -95,13 +104,6 @@ func (t *Task) syscall() {
 		errno = unix.EIO
 	}
 	t.ctx.SetReturn(-int64(errno))
-}
-
-// account adds the time since the task last came back to its CPU time.
-func (t *Task) account() {
-	now := time.Now()
-	t.cpuTime.Add(int64(now.Sub(t.onCPU)))
-	t.onCPU = now
 }
 
 // Sleep implements wait.Sleeper: it blocks until c can be received from, the deadline passes or there is work
@@ -155,7 +157,8 @@ func keep(p *[4096 + 512]byte) { p[0] = 0 }
 //
 //go:noinline
 func (t *Task) wait(c <-chan struct{}, expired <-chan time.Time) wait.Result {
-	t.account()
+	t.offCPU()
+	t.group.checkCPUTimers()
 	t.state.Store(int32(StateSleeping))
 	t.switches.Add(1)
 	how := debugwindow.WaitEvent
@@ -190,7 +193,7 @@ func (t *Task) wait(c <-chan struct{}, expired <-chan time.Time) wait.Result {
 		t.k.Inject.SwitchIn(t)
 	}
 	t.state.Store(int32(StateRunning))
-	t.onCPU = time.Now()
+	t.onCPU()
 	return result
 }
 
@@ -213,13 +216,13 @@ func (t *Task) killableApart(c <-chan struct{}) (killed bool) {
 
 //go:noinline
 func (t *Task) killable(c <-chan struct{}) (killed bool) {
-	t.account()
+	t.offCPU()
 	t.state.Store(int32(StateSleeping))
 	t.slot.Park(debugwindow.WaitKill)
 	defer func() {
 		t.slot.Wake()
 		t.state.Store(int32(StateRunning))
-		t.onCPU = time.Now()
+		t.onCPU()
 	}()
 	for {
 		t.k.mu.Lock()

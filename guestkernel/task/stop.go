@@ -28,13 +28,14 @@ func (t *Task) stopLocked() {
 	}
 	resume := g.resume
 	k.mu.Unlock()
-	t.account()
+	t.offCPU()
 	t.state.Store(int32(StateStopped))
 	select {
 	case <-resume:
 	case <-t.interrupt:
 	}
 	t.state.Store(int32(StateRunning))
+	t.onCPU()
 	k.mu.Lock()
 	if !g.stopping || t.killed {
 		t.stoppedIn = false
@@ -82,11 +83,13 @@ func (k *Kernel) tellParentLocked(g *Group, code, status int) {
 // childInfo is the siginfo of SIGCHLD about g as its parent p sees it.
 func childInfo(p, g *Group, sig, code, status int) *Info {
 	i := newInfo(sig, code)
+	times := g.cpuTimesLocked()
 	i.put32(16, uint32(p.pidns.local(g.pid)))
 	if g.leader != nil {
 		i.put32(20, g.leader.Creds().UID)
 	}
 	i.put32(24, uint32(status))
-	i.put64(32, uint64(g.cpuTimeLocked().Milliseconds()/10))
+	i.put64(32, uint64(times.User.Milliseconds()/10))
+	i.put64(40, uint64(times.System.Milliseconds()/10))
 	return i
 }

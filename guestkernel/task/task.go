@@ -36,7 +36,6 @@ type Task struct {
 	forced        bool // the signal that is pending cannot be survived
 	exiting       bool // leaves its loop at the next turn
 	exitCode      int  // wait status
-	onCPU         time.Time
 	waiter        futexWaiter
 	undo          *ipc.Undo   // nil: no SEM_UNDO yet
 	slot          *trace.Slot // entry in the debug window, or nil
@@ -49,7 +48,8 @@ type Task struct {
 	view     atomic.Pointer[View]
 	ipc      atomic.Pointer[ipc.Namespace]
 	comm     atomic.Pointer[string]
-	cpuTime  atomic.Int64 // ns not asleep
+	cpu      cpuClock
+	system   systemTime
 	state    atomic.Int32 // State
 	pdeath   atomic.Int32 // PR_SET_PDEATHSIG
 	noNew    atomic.Bool  // PR_SET_NO_NEW_PRIVS
@@ -62,7 +62,10 @@ type Task struct {
 	work      atomic.Bool   // signals or exits wait to be looked at before user mode
 	interrupt chan struct{} // ends Sleep when work was set
 
+	preempted atomic.Uint64
+
 	// Guarded by Kernel.mu.
+	shown      split
 	tid        int
 	mask       SigSet
 	pending    pending
@@ -88,6 +91,7 @@ const (
 func (k *Kernel) newTask(g *Group, ctx Context) *Task {
 	t := &Task{k: k, group: g, ctx: ctx, interrupt: make(chan struct{}, 1)}
 	t.sysno.Store(-1)
+	t.cpu.init()
 	name := ""
 	t.comm.Store(&name)
 	return t
@@ -149,9 +153,6 @@ func (t *Task) NoNewPrivileges() bool { return t.noNew.Load() }
 
 // SetCreds replaces the credentials.
 func (t *Task) SetCreds(c *vfs.Creds) { t.creds.Store(c) }
-
-// CPUTime is the time the task was not asleep.
-func (t *Task) CPUTime() time.Duration { return time.Duration(t.cpuTime.Load()) }
 
 // SetRestart registers what restart_syscall(2) does after a call that ended with wait.ErrRestartBlock.
 func (t *Task) SetRestart(call func() (uint64, error)) { t.restartCall = call }

@@ -23,7 +23,7 @@ type Waited struct {
 	Code   int // CLD_*
 	Value  int // exit code or signal
 	UID    uint32
-	CPU    time.Duration
+	CPU    CPUTimes
 	MaxRSS uint64
 }
 
@@ -72,6 +72,9 @@ func (t *Task) lookForChild(f WaitFor) (w Waited, any bool) {
 			w = news(ns, g, g.exitCode)
 			w.Code, w.Value = exitNews(g.exitCode)
 			if take {
+				p := g.parent
+				p.childTime = p.childTime.plus(w.CPU)
+				p.childMaxRSS = max(p.childMaxRSS, g.maxRSS, g.childMaxRSS)
 				k.reapLocked(g)
 			}
 		case g.stopping && g.stopNews && f.Options&unix.WSTOPPED != 0:
@@ -91,7 +94,7 @@ func (t *Task) lookForChild(f WaitFor) (w Waited, any bool) {
 }
 
 func news(ns *PIDNamespace, g *Group, status int) Waited {
-	w := Waited{PID: ns.local(g.pid), Status: status, CPU: g.cpuTimeLocked() + g.childTime, MaxRSS: g.maxRSS}
+	w := Waited{PID: ns.local(g.pid), Status: status, CPU: g.cpuTimesLocked().plus(g.childTime), MaxRSS: g.maxRSS}
 	if g.leader != nil {
 		w.UID = g.leader.Creds().UID
 	}

@@ -22,8 +22,14 @@ func (fs *FS) ipcOf(c vfs.Caller) *ipc.Namespace {
 
 // sysvipc is /proc/sysvipc.
 func (fs *FS) sysvipc(m *maker) entry {
-	show := func(name string, f func(*ipc.Namespace) []byte) entry {
-		return m.text(name, 0o444, func(c vfs.Caller) ([]byte, error) { return f(fs.ipcOf(c)), nil }, nil)
+	show := func(name string, f func(*ipc.Namespace, func(int) int) []byte) entry {
+		return m.text(name, 0o444, func(c vfs.Caller) ([]byte, error) {
+			local := func(pid int) int { return pid }
+			if t, ok := c.(*task.Task); ok {
+				local = t.Local
+			}
+			return f(fs.ipcOf(c), local), nil
+		}, nil)
 	}
 	return m.dir("sysvipc", 0o555, fixed(
 		show("msg", (*ipc.Namespace).ProcMsg), show("sem", (*ipc.Namespace).ProcSem), show("shm", (*ipc.Namespace).ProcShm),

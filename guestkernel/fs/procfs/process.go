@@ -323,9 +323,14 @@ func (p process) stat() []byte {
 		}
 	}
 	rss, _ := p.group.Limit(unix.RLIMIT_RSS)
+	nice, priority := 0, 20
+	if p.task != nil {
+		nice = p.task.Nice()
+		priority = 20 + nice
+	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%d (%s) %c %d %d %d %d %d 0 %d 0 0 0 ", s.PID, s.Comm, s.State, s.PPID, s.PGID, s.SID, tty, foreground, u.Faults)
-	fmt.Fprintf(&b, "%d 0 %d 0 20 0 %d 0 %d %d %d %d ", ticks(s.UserTime), ticks(s.ChildTime), s.Threads, ticks(s.Started.Sub(p.fs.Tasks.Started())), u.Mapped, u.Resident/vfs.PageSize, rss)
+	fmt.Fprintf(&b, "%d %d %d %d %d %d %d 0 %d %d %d %d ", ticks(s.CPU.User), ticks(s.CPU.System), ticks(s.Children.User), ticks(s.Children.System), priority, nice, s.Threads, ticks(s.Started.Sub(p.fs.Tasks.Started())), u.Mapped, u.Resident/vfs.PageSize, rss)
 	fmt.Fprintf(&b, "%d %d %d 0 0 %d %d %d %d 0 0 0 %d 0 0 0 0 0 0 ", img.CodeStart, img.CodeEnd, img.StackStart, uint32(s.Pending), uint32(s.Blocked), uint32(s.Ignored), uint32(s.Caught), s.ExitSignal)
 	fmt.Fprintf(&b, "%d %d 0 %d %d %d %d %d\n", img.DataStart, img.DataEnd, img.ArgStart, img.ArgEnd, img.EnvStart, img.EnvEnd, s.ExitCode)
 	return b.Bytes()

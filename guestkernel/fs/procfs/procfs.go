@@ -162,15 +162,15 @@ func filesystems() string {
 
 func (fs *FS) uptime() string {
 	up := time.Since(fs.Tasks.Started())
-	idle := time.Duration(fs.CPUs)*up - fs.busy()
+	idle := time.Duration(fs.CPUs)*up - fs.busy().Total()
 	return fmt.Sprintf("%.2f %.2f\n", up.Seconds(), max(0, idle).Seconds())
 }
 
 // busy is the CPU time of all processes that exist.
-func (fs *FS) busy() (total time.Duration) {
+func (fs *FS) busy() (total task.CPUTimes) {
 	for _, g := range fs.Tasks.Processes(fs.Tasks.FirstPIDNamespace()) {
 		own, children := g.CPUTime()
-		total += own + children
+		total = task.CPUTimes{User: total.User + own.User + children.User, System: total.System + own.System + children.System}
 	}
 	return total
 }
@@ -202,12 +202,12 @@ func ticks(t time.Duration) int64 { return int64(t / (10 * time.Millisecond)) }
 
 func (fs *FS) stat() string {
 	up := time.Since(fs.Tasks.Started())
-	user := fs.busy()
-	idle := max(0, time.Duration(fs.CPUs)*up-user)
+	busy := fs.busy()
+	idle := max(0, time.Duration(fs.CPUs)*up-busy.Total())
 	var b strings.Builder
-	fmt.Fprintf(&b, "cpu  %d 0 0 %d 0 0 0 0 0 0\n", ticks(user), ticks(idle))
+	fmt.Fprintf(&b, "cpu  %d 0 %d %d 0 0 0 0 0 0\n", ticks(busy.User), ticks(busy.System), ticks(idle))
 	for cpu := range fs.CPUs {
-		fmt.Fprintf(&b, "cpu%d %d 0 0 %d 0 0 0 0 0 0\n", cpu, ticks(user)/int64(fs.CPUs), ticks(idle)/int64(fs.CPUs))
+		fmt.Fprintf(&b, "cpu%d %d 0 %d %d 0 0 0 0 0 0\n", cpu, ticks(busy.User)/int64(fs.CPUs), ticks(busy.System)/int64(fs.CPUs), ticks(idle)/int64(fs.CPUs))
 	}
 	fmt.Fprintf(&b, "intr 0\nctxt 0\nbtime %d\nprocesses %d\nprocs_running %d\nprocs_blocked 0\n", fs.Tasks.Started().Unix(), fs.Tasks.Forks(), max(1, fs.Tasks.Running()))
 	return b.String()
