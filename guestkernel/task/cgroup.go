@@ -432,6 +432,7 @@ func (t *Task) freezeLocked() {
 	case <-t.interrupt:
 	}
 	t.state.Store(int32(StateRunning))
+	t.onCPU()
 	k.mu.Lock()
 	if t.frozen = g.thaw != nil && !t.killed; !t.frozen {
 		g.cgroup.frozenNewsLocked()
