@@ -251,6 +251,7 @@ type Footer struct {
 	V       int               `json:"v"`
 	Kind    Kind              `json:"kind"` // "counters"
 	Events  uint64            `json:"events"`
+	Crashes uint64            `json:"crashes,omitempty"` // of the events
 	Repeats map[string]uint64 `json:"repeats,omitempty"` // by ID: further events with the same key
 	Counters
 }

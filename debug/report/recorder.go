@@ -180,6 +180,11 @@ func (r *Recorder) Close() (Footer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := Footer{V: Version, Kind: kindFooter, Events: uint64(len(r.events)), Repeats: r.repeats, Counters: counters}
+	for _, e := range r.events {
+		if e.Kind == KindCrash {
+			f.Crashes++
+		}
+	}
 	if r.closed {
 		return f, r.err
 	}

@@ -233,7 +233,7 @@ func (p *page) stack(frames []Frame, most int) {
 			name = fmt.Sprintf("%s+%#x", unqualified(clean(f.Function)), f.Offset)
 		}
 		if f.File != "" {
-			place = fmt.Sprintf("%s:%d", shorten(clean(f.File)), f.Line)
+			place = fmt.Sprintf("%s:%d", shorten(clean(f.File), clean(f.Function)), f.Line)
 		}
 		head := fmt.Sprintf("    #%-2d %s", i, name)
 		switch {
@@ -261,17 +261,29 @@ func truncate(s string) string {
 	return s
 }
 
-// shorten leaves the folder and the file of a path: enough to find it.
-func shorten(file string) string {
+// shorten makes a path short and still enough to find it: from the folder of the function's package on, or below src, or
+// the last folder.
+func shorten(file, function string) string {
 	dir, name := path.Split(file)
-	if i := strings.LastIndex(dir, "/ringo/"); i >= 0 {
-		return dir[i+len("/ringo/"):] + name
+	if pkg, ok := strings.CutPrefix(packagePath(function), "ringo/"); ok && strings.HasSuffix(dir, "/"+pkg+"/") {
+		return pkg + "/" + name
 	}
 	dir = strings.TrimSuffix(dir, "/")
 	if i := strings.LastIndex(dir, "/src/"); i >= 0 {
 		return dir[i+len("/src/"):] + "/" + name
 	}
 	return path.Join(path.Base(dir), name)
+}
+
+// packagePath is "ringo/guestkernel/task" of "ringo/guestkernel/task.(*Task).Sleep".
+func packagePath(function string) string {
+	head, _, _ := strings.Cut(function, "(")
+	slash := strings.LastIndexByte(head, '/') + 1
+	dot := strings.IndexByte(head[slash:], '.')
+	if dot < 0 {
+		return ""
+	}
+	return head[:slash+dot]
 }
 
 func (p *page) cause(e *Event) {
@@ -422,8 +434,11 @@ func (c *Counters) Line(engine string) string {
 func WriteSummary(w io.Writer, f *Footer) error {
 	p := &page{}
 	found := "no report"
-	if f.Events > 0 {
-		found = fmt.Sprintf("%d report%s", f.Events, plural(f.Events))
+	if n := f.Events - f.Crashes; n > 0 {
+		found = fmt.Sprintf("%d report%s", n, plural(n))
+	}
+	if f.Crashes > 0 {
+		found += ", and the guest crashed"
 	}
 	var repeats uint64
 	for _, n := range f.Repeats {

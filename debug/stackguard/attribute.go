@@ -321,7 +321,7 @@ func (g *Guard) notes(event *report.Event) {
 	table := g.symbolsLocked()
 	report.ReturnAddresses(event, func(v uint64) (string, bool) {
 		s, ok := table.Lookup(v - 1)
-		if !ok || s.Offset == 0 {
+		if !ok || s.Offset == 0 || s.File == "" {
 			return "", false
 		}
 		s.Offset++

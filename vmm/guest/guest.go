@@ -10,11 +10,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"ringo/debug/report"
+	"ringo/debug/symbols"
 	"ringo/internal/bootinfo"
 	"ringo/internal/command"
 	"ringo/virtio/console"
@@ -139,6 +141,11 @@ type guest struct {
 	debug   bootinfo.Window // registry of kernel stacks (internal/debugwindow)
 	trace   bootinfo.Window // event rings; size 0: none
 	watcher *watcher
+	table   struct { // of the kernel; see symbols
+		once sync.Once
+		t    *symbols.Table
+		err  error
+	}
 }
 
 func (g *guest) close() {

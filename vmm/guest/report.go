@@ -2,6 +2,7 @@ package guest
 
 import (
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"ringo/debug/report"
@@ -46,12 +47,23 @@ func (g *guest) report(in *report.Input, cpus []machine.CPUState) string {
 	return b.String()
 }
 
-// symbols reads the kernel's file again: a report is rare, and the table is large.
+// symbolMemory replaces the soft limit on the monitor's own memory once there is a symbol table: below it the collector
+// would run all the time while the table is read.
+const symbolMemory = 256 << 20
+
+// symbols reads the kernel's file again, once: reports are rare, and the table is large.
 func (g *guest) symbols() (*symbols.Table, error) {
-	f, err := os.Open(g.o.Kernel)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return symbols.Load(f, g.entry.Image.Virt)
+	g.table.once.Do(func() {
+		f, err := os.Open(g.o.Kernel)
+		if err != nil {
+			g.table.err = err
+			return
+		}
+		defer f.Close()
+		if debug.SetMemoryLimit(-1) < symbolMemory {
+			debug.SetMemoryLimit(symbolMemory)
+		}
+		g.table.t, g.table.err = symbols.Load(f, g.entry.Image.Virt)
+	})
+	return g.table.t, g.table.err
 }
