@@ -208,6 +208,15 @@ type userContext struct {
 	once sync.Once
 }
 
+// SetIdentity implements task.Context.
+func (c *userContext) SetIdentity(id *task.Identity) {
+	if id == nil {
+		c.UserContext.SetIdentity(nil)
+		return
+	}
+	c.UserContext.SetIdentity(&nucleus.Identity{PID: id.PID, TID: id.TID, UID: id.UID, EUID: id.EUID, GID: id.GID, EGID: id.EGID})
+}
+
 // CopyFrom implements task.Context.
 func (c *userContext) CopyFrom(o task.Context) { c.UserContext.CopyFrom(o.(*userContext).UserContext) }
 

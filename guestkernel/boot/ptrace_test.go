@@ -310,19 +310,20 @@ func (c *hostContext) Syscall() (uint64, [6]uint64) {
 	r := &c.regs
 	return r.OrigAX, [6]uint64{r.DI, r.SI, r.DX, r.R10, r.R8, r.R9}
 }
-func (c *hostContext) SetReturn(v int64)   { c.regs.AX = uint64(v) }
-func (c *hostContext) Return() int64       { return int64(c.regs.AX) }
-func (c *hostContext) RestartSyscall()     { c.regs.AX = c.regs.OrigAX; c.regs.IP -= 2 }
-func (c *hostContext) PC() uint64          { return c.regs.IP }
-func (c *hostContext) SP() uint64          { return c.regs.SP }
-func (c *hostContext) SetSP(v uint64)      { c.regs.SP = v }
-func (c *hostContext) TLS() uint64         { return c.regs.FSBase }
-func (c *hostContext) SetTLS(v uint64)     { c.regs.FSBase = v }
-func (c *hostContext) Regs() *task.Regs    { return &c.regs }
-func (c *hostContext) VectorState() []byte { return c.vector }
-func (c *hostContext) Release()            {}
-func (c *hostContext) SetAllowed(m uint64) { c.cpus = m }
-func (c *hostContext) LastCPU() int        { return bits.TrailingZeros64(c.cpus) }
+func (c *hostContext) SetReturn(v int64)          { c.regs.AX = uint64(v) }
+func (c *hostContext) Return() int64              { return int64(c.regs.AX) }
+func (c *hostContext) RestartSyscall()            { c.regs.AX = c.regs.OrigAX; c.regs.IP -= 2 }
+func (c *hostContext) PC() uint64                 { return c.regs.IP }
+func (c *hostContext) SP() uint64                 { return c.regs.SP }
+func (c *hostContext) SetSP(v uint64)             { c.regs.SP = v }
+func (c *hostContext) TLS() uint64                { return c.regs.FSBase }
+func (c *hostContext) SetTLS(v uint64)            { c.regs.FSBase = v }
+func (c *hostContext) Regs() *task.Regs           { return &c.regs }
+func (c *hostContext) VectorState() []byte        { return c.vector }
+func (c *hostContext) Release()                   {}
+func (c *hostContext) SetIdentity(*task.Identity) {}
+func (c *hostContext) SetAllowed(m uint64)        { c.cpus = m }
+func (c *hostContext) LastCPU() int               { return bits.TrailingZeros64(c.cpus) }
 func (c *hostContext) Reset(entry, sp uint64) {
 	c.regs = task.Regs{IP: entry, SP: sp, CS: 0x33, SS: 0x2b, Flags: 0x202, OrigAX: ^uint64(0)}
 }

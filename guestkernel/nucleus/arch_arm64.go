@@ -22,6 +22,7 @@ type (
 // UserContext, Event and their parts: see arch/*/ring0.
 type (
 	UserContext = ring0.UserContext
+	Identity    = ring0.Identity
 	Event       = ring0.Event
 	EventKind   = ring0.EventKind
 	Access      = ring0.Access

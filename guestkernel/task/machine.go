@@ -29,6 +29,9 @@ type Event struct {
 	Error  uint64 // error code (amd64), ESR (arm64)
 }
 
+// Identity is what the calls answer that say who the caller is.
+type Identity struct{ PID, TID, UID, EUID, GID, EGID uint32 }
+
 // Context is the CPU state of one user thread while it is not in user mode. Only the task's own
 // goroutine uses it, except Interrupt.
 type Context interface {
@@ -52,6 +55,8 @@ type Context interface {
 	// have forged, nil being the initial state, and reports whether it was acceptable.
 	VectorState() []byte
 	SetVectorState(b []byte) bool
+	// SetIdentity lets the CPU answer getpid and the like without the kernel; nil ends that.
+	SetIdentity(id *Identity)
 	// SetRoot selects the address space (GPA of the page-table root).
 	SetRoot(phys uint64)
 	// SetAllowed sets the CPUs on which Run enters user mode, bit n for CPU n; all at first. LastCPU is where it did last.

@@ -23,6 +23,7 @@ type addressed interface{ Address() uint64 }
 func (t *Task) run() {
 	t.onCPU()
 	t.ctx.SetRoot(t.space.Root())
+	t.identify()
 	if c, ok := t.ctx.(addressed); ok {
 		t.slot.Bind(c.Address())
 	} else {
@@ -67,6 +68,21 @@ func (t *Task) run() {
 	t.leave()
 }
 
+// identify tells the CPU what the calls that ask who the task is will answer: these then never come here. In a user namespace the answers depend on
+// maps that others write, and who watches system calls wants to see them all.
+func (t *Task) identify() {
+	c := t.creds.Load()
+	if c == t.identified.creds && t.tid == t.identified.tid {
+		return
+	}
+	t.identified.creds, t.identified.tid = c, t.tid
+	if c.User != nil || t.k.Trace != nil || t.k.Inject != nil {
+		t.ctx.SetIdentity(nil)
+		return
+	}
+	t.ctx.SetIdentity(&Identity{PID: uint32(t.OwnPID()), TID: uint32(t.OwnTID()), UID: c.UID, EUID: c.EUID, GID: c.GID, EGID: c.EGID})
+}
+
 // syscall serves the call that user mode made.
 func (t *Task) syscall() {
 	nr, args := t.ctx.Syscall()
@@ -83,6 +99,7 @@ func (t *Task) syscall() {
 	t.leaveKernel(nr)
 	t.slot.Leave()
 	t.sysno.Store(-1)
+	t.identify()
 	if t.k.Trace != nil {
 		t.k.Trace(t, nr, args, ret, err)
 	}

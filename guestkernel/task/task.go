@@ -19,8 +19,12 @@ type Task struct {
 	ctx   Context
 
 	// Owned by the task.
-	space         *mm.Space
-	buffer        mm.Buffer
+	space      *mm.Space
+	buffer     mm.Buffer
+	identified struct { // of what the CPU was told last
+		creds *vfs.Creds
+		tid   int
+	}
 	fs            *vfs.FSContext
 	fds           *vfs.FDTable
 	exe           vfs.Path

@@ -63,7 +63,10 @@ type UserContext struct {
 	fault    uint64 // FAR_EL1
 	allowed  uint64 // CPUs that may run it, bit n for CPU n
 	last     uint32 // CPU that was in user mode with it last
-	_        [userVectorOffset - unsafe.Sizeof(Regs{}) - 44]byte
+	// identified says that identity holds, see SetIdentity.
+	identified uint32
+	identity   Identity
+	_          [userVectorOffset - unsafe.Sizeof(Regs{}) - 48 - unsafe.Sizeof(Identity{})]byte
 
 	vector [userContextSize - userVectorOffset]byte // struct user_fpsimd_state
 }
@@ -115,6 +118,22 @@ func (c *UserContext) TLS() uint64 { return c.regs.TLS }
 
 // SetTLS sets it.
 func (c *UserContext) SetTLS(v uint64) { c.regs.TLS = v }
+
+// Identity is what the system calls answer that say who the caller is.
+type Identity struct {
+	PID                  uint32
+	_                    uint32 // getppid's place on arm64: it can change at any time
+	UID, EUID, GID, EGID uint32
+	TID                  uint32
+}
+
+// SetIdentity lets the entry code answer getpid, gettid and the like itself, without leaving assembly; nil ends that. The owner
+// says it again whenever an answer changes.
+func (c *UserContext) SetIdentity(id *Identity) {
+	if c.identified = 0; id != nil {
+		c.identity, c.identified = *id, 1
+	}
+}
 
 // SetRoot sets the page table root (GPA) that RunUser loads.
 func (c *UserContext) SetRoot(phys uint64) { c.root = phys }
