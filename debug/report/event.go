@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ringo/debug/classify"
 	"ringo/debug/symbols"
 )
 
@@ -128,6 +129,13 @@ type Victim struct {
 	Stack  []Frame `json:"stack,omitempty"`     // where it sleeps
 }
 
+func (v *Victim) zone() string {
+	if v == nil {
+		return ""
+	}
+	return v.Zone
+}
+
 // Note explains some of the old bytes.
 type Note struct {
 	Offset int    `json:"off"` // from the first byte
@@ -151,6 +159,7 @@ type Event struct {
 	VCPU   int     `json:"vcpu"` // -1: none
 	Task   *Task   `json:"task,omitempty"`
 	How    string  `json:"how,omitempty"`    // kind of the write: store, device...
+	Stores int     `json:"stores,omitempty"` // how many the instruction made in a loop, if more than one
 	Insn   string  `json:"insn,omitempty"`   // the instruction, disassembled
 	Source string  `json:"source,omitempty"` // of a device's write
 	User   bool    `json:"user,omitempty"`   // user mode made it
@@ -178,7 +187,8 @@ type Event struct {
 	Text string `json:"text,omitempty"`
 }
 
-// Key is equal for events that say the same: the rule, the place in the code that wrote, and what was hit.
+// Key is equal for events that say the same: the rule, the place in the code that wrote, and what was hit. A task that has left
+// its stack writes to its neighbour's at every turn: those are one event, wherever they come from.
 func (e *Event) Key() string {
 	place := e.Source
 	for _, f := range e.Stack {
@@ -199,6 +209,9 @@ func (e *Event) Key() string {
 	}
 	if e.Task != nil {
 		writer = e.Task.Name
+	}
+	if e.Rule == string(classify.R1) {
+		place, victim = "", strings.Replace(victim, "/"+e.Victim.zone(), "", 1)
 	}
 	return strings.Join([]string{string(e.Kind), e.Rule, place, writer, victim, e.Verdict}, "|")
 }

@@ -150,8 +150,13 @@ func TestFolder(t *testing.T) {
 	if !r.Add(story()) || r.Add(story()) || r.Add(story()) {
 		t.Error("the first is new, the others are repeats")
 	}
+	later := story() // the overflow goes on elsewhere
+	later.Stack[0].Line++
+	if r.Add(later) {
+		t.Error("an overflow is one event")
+	}
 	other := story()
-	other.Stack[0].Line++
+	other.Rule = "R10"
 	if !r.Add(other) || !r.Add(&Event{Kind: KindCrash, Verdict: "the kernel panicked", VCPU: -1, Text: "..."}) {
 		t.Error("another place is another event")
 	}
@@ -159,7 +164,7 @@ func TestFolder(t *testing.T) {
 		t.Error(err)
 	}
 	footer, err := r.Close()
-	if err != nil || footer.Events != 3 || footer.Repeats["stack-0001"] != 2 {
+	if err != nil || footer.Events != 3 || footer.Repeats["stack-0001"] != 3 {
 		t.Errorf("%+v, %v", footer, err)
 	}
 	if again, err := r.Close(); err != nil || again.Events != 3 || r.Add(story()) {
@@ -185,11 +190,11 @@ func TestFolder(t *testing.T) {
 	}
 	report, _ := os.ReadFile(filepath.Join(dir, "report.txt"))
 	screen := text.String() // a crash is printed by who runs the guest
-	if i := strings.Index(string(report), "CRASH: "); i < 0 || !strings.HasPrefix(screen, string(report[:i])) || !strings.HasSuffix(string(report), screen[i:]) || !strings.Contains(text.String(), "2 reports, and the guest crashed (and 2 repeats); 0 events dropped") {
+	if i := strings.Index(string(report), "CRASH: "); i < 0 || !strings.HasPrefix(screen, string(report[:i])) || !strings.HasSuffix(string(report), screen[i:]) || !strings.Contains(text.String(), "2 reports, and the guest crashed (and 3 repeats); 0 events dropped") {
 		t.Errorf("on screen:\n%s\nin the file:\n%s", text.String(), report)
 	}
 	index, _ := os.ReadFile(filepath.Join(dir, "index.txt"))
-	for _, want := range []string{"stack-0001   R1   stack overflow of the writer (2 times more)", "the guest's trace rings", "0 events dropped"} {
+	for _, want := range []string{"stack-0001   R1   stack overflow of the writer (3 times more)", "the guest's trace rings", "0 events dropped"} {
 		if !strings.Contains(string(index), want) {
 			t.Errorf("the index lacks %q:\n%s", want, index)
 		}
@@ -272,7 +277,7 @@ func TestManyEventsAreBounded(t *testing.T) {
 	}
 	for i := range maxEvents + 10 {
 		e := story()
-		e.Stack[0].Line = i
+		e.Rule, e.Stack[0].Line = "R10", i
 		r.Add(e)
 	}
 	if f, _ := r.Close(); f.Events != maxEvents || f.Repeats["too many"] != 10 {

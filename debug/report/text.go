@@ -192,6 +192,9 @@ func (p *page) write(e *Event) {
 	case e.How != "":
 		parts = append(parts, e.How)
 	}
+	if e.Stores > 1 {
+		parts = append(parts, fmt.Sprintf("%d times in a loop", e.Stores))
+	}
 	if e.Len > 0 {
 		parts = append(parts, fmt.Sprintf("%d bytes", e.Len))
 	}

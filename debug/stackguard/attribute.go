@@ -22,10 +22,8 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 	g.count.hits++
 	outside := true
 	for _, sp := range append([]*span(nil), g.pages[w.GPA&^(pageSize-1)]...) {
-		e, where := g.spanHitLocked(sp, w)
-		if e != nil {
-			events = append(events, e)
-		}
+		found, where := g.spanHitLocked(sp, w)
+		events = append(events, found...)
 		if where != nowhere {
 			outside = false
 		}
@@ -42,9 +40,7 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 	}
 	g.mu.Unlock()
 	closeAll(flooded)
-	for _, e := range events {
-		g.c.Report(e)
-	}
+	g.tell(events)
 	return hit.Continue
 }
 
@@ -52,13 +48,13 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 type place int
 
 const (
-	nowhere  place = iota // its pages only
-	harmless              // its stack, where anybody may write
-	inside                // what is guarded
+	nowhere place = iota // its pages only
+	gone                 // what was its stack and is no longer
+	inside               // its stack
 )
 
 // spanHitLocked says what a write means for one sleeper: a report, or nothing.
-func (g *Guard) spanHitLocked(sp *span, w *hit.Write) (*report.Event, place) {
+func (g *Guard) spanHitLocked(sp *span, w *hit.Write) ([]*report.Event, place) {
 	at, page := sp.address(w.GPA)
 	if page < 0 {
 		return nil, nowhere
@@ -72,13 +68,13 @@ func (g *Guard) spanHitLocked(sp *span, w *hit.Write) (*report.Event, place) {
 	switch {
 	case err == nil && !now.Torn && (now.State != debugwindow.TaskParked || now.Parks != sp.s.entry.Parks):
 		g.count.late++
-		return nil, harmless
+		return nil, gone
 	case g.movedLocked(sp, w):
 		g.count.moved++
-		return nil, harmless
+		return nil, gone
 	case zone == classify.Dead:
 		g.count.dead++
-		return nil, harmless
+		return nil, inside
 	}
 	sp.s.hits++
 	e := g.evidenceLocked(sp, w, at, zone, page)
@@ -90,7 +86,7 @@ func (g *Guard) spanHitLocked(sp *span, w *hit.Write) (*report.Event, place) {
 	}
 	sp.s.reports++
 	g.count.reports++
-	return g.eventLocked(sp, w, e, at, first, zone), inside
+	return g.addLocked(g.eventLocked(sp, w, e, at, first, zone), sp.s, zone), inside
 }
 
 // movedLocked says that a goroutine's stack is not there any more: the runtime has moved it. Without a Guest (a device wrote)
@@ -229,27 +225,34 @@ func (g *Guard) unwind(w *hit.Write) []symbols.Frame {
 	}})
 }
 
-// largestFrame is the biggest of the writer's frames, by the chain of frame pointers. frames are those of the same
-// walk, so frame i+skip belongs to the i-th pair in the chain.
+// largestFrame is the biggest of the writer's frames, by the chain of frame pointers.
 func (g *Guard) largestFrame(w *hit.Write, frames []symbols.Frame) (function string, size uint64) {
 	const most = 64
-	below, fp := w.Registers.SP, w.Registers.FP
-	// The walk adds the caller of a function that has no frame of its own: the first frame pointer is that caller's.
-	i := 0
-	if len(frames) > 1 {
-		if ret, ok := g.word(w.Guest, fp+8); ok && len(frames) > 1 && frames[1].PC != ret {
-			i = 1
-		}
-	}
-	for n := 0; n < most && fp != 0 && fp > below && i < len(frames); n++ {
-		if s := fp - below; s > size && frames[i].Known {
-			function, size = frames[i].Symbol.Function, s
-		}
+	var chain []uint64
+	for fp := w.Registers.FP; len(chain) < most && fp != 0 && (len(chain) == 0 || fp > chain[len(chain)-1]); {
+		chain = append(chain, fp)
 		next, ok := g.word(w.Guest, fp)
 		if !ok {
 			break
 		}
-		below, fp, i = fp, next, i+1
+		fp = next
+	}
+	if len(chain) == 0 {
+		return "", 0
+	}
+	// amd64 keeps the frame pointer at the top of the frame, arm64 just below its bottom.
+	if chain[0] >= w.Registers.SP {
+		chain = append([]uint64{w.Registers.SP}, chain...)
+	}
+	// A function without a frame of its own comes first in frames and is not in the chain.
+	skip := 0
+	if ret, ok := g.word(w.Guest, w.Registers.FP+8); ok && len(frames) > 2 && frames[1].PC != ret && frames[2].PC == ret {
+		skip = 1
+	}
+	for i := 0; i+1 < len(chain) && i+skip < len(frames); i++ {
+		if s := chain[i+1] - chain[i]; s > size && frames[i+skip].Known {
+			function, size = frames[i+skip].Symbol.Function, s
+		}
 	}
 	return function, size
 }

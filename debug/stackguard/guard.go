@@ -128,6 +128,7 @@ type Guard struct {
 	sleepers map[int]*sleep     // by slot
 	pages    map[uint64][]*span // by GPA of the page
 	last     map[int]past       // by slot: the sleep before
+	pending  *pending
 	count    counters
 	table    *symbols.Table
 	loaded   bool
@@ -251,8 +252,9 @@ func (g *Guard) Counters() report.Counters {
 	return c
 }
 
-// Close disarms without touching guest memory: for a guest that has ended.
+// Close disarms without touching guest memory: for a guest that has ended. What waits is reported.
 func (g *Guard) Close() {
+	g.Flush()
 	g.mu.Lock()
 	g.mode = Off
 	closing := g.wakeAllLocked()

@@ -35,6 +35,8 @@ type guest struct {
 	guard  *Guard
 	events []*report.Event
 	now    int64
+	// merging: records of one instruction follow each other without a flush.
+	merging bool
 }
 
 func (m *guest) Peek(gpa uint64, p []byte) int {
@@ -111,7 +113,37 @@ func (m *guest) store(gpa uint64, b []byte, change ...func(*hit.Write)) int {
 			}
 		}
 	}
+	if !m.merging {
+		m.guard.Flush()
+	}
 	return seen
+}
+
+// A string store is a record for each page, a loop one for each turn: one report, that shows the worst.
+func TestOneInstructionIsOneReport(t *testing.T) {
+	m := boot(t).armed(Attribute)
+	m.park()
+	m.merging = true
+	for at := uint64(stack1); at < stack1+0x2000; at += 16 {
+		m.store(at, make([]byte, 16), func(w *hit.Write) {
+			w.Registers.SP = direct + stack1 - 0x100
+			copy(w.Old, "xxxxxxxx")
+		})
+	}
+	m.store(stack1, []byte{1}, func(w *hit.Write) { w.PC, w.Registers.SP = 0xffffffff80009999, direct+stack1-0x100 })
+	m.guard.Flush()
+	if len(m.events) != 2 {
+		t.Fatalf("%d reports", len(m.events))
+	}
+	e := m.events[0]
+	const saved = fixedSP
+	if e.Victim.Zone != "saved frame" || uint64(e.At) != direct+saved || len(e.Old) != stack1+0x2000-saved || len(e.New) != len(e.Old) ||
+		e.Stores != (4+(stack1+0x2000-saved)/16) || uint64(e.GVA) != direct+stack1 || e.Rule != "R1" {
+		t.Errorf("%+v, victim %+v", e, e.Victim)
+	}
+	if m.events[0].Key() != m.events[1].Key() {
+		t.Error("what the overflow does next is the same finding")
+	}
 }
 
 func boot(t *testing.T, change ...func(*Config)) *guest {

@@ -41,6 +41,7 @@ type span struct {
 
 // Doorbell serves one ring. On the thread of the vCPU that rang, which goes on when it returns.
 func (g *Guard) Doorbell(code, slot uint32) {
+	g.Flush()
 	switch code {
 	case debugwindow.BellPark:
 		g.park(int(slot))

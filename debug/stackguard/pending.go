@@ -1,0 +1,105 @@
+package stackguard
+
+import (
+	"time"
+
+	"ringo/debug/classify"
+	"ringo/debug/report"
+)
+
+// One instruction can be many records: a repeated string store is one for each page, a loop of stores one for each turn. They
+// are one finding. So an event waits until something else happens, or for pendingTime, and takes in what the same instruction
+// does to the same sleeper meanwhile.
+type pending struct {
+	event *report.Event
+	sleep *sleep
+	zone  classify.Zone
+	timer *time.Timer
+}
+
+const (
+	pendingTime = 500 * time.Millisecond
+	// maxMerged bounds the bytes of a merged event.
+	maxMerged = 64 << 10
+)
+
+// addLocked merges the event into the one that waits, or answers that and lets this one wait.
+func (g *Guard) addLocked(e *report.Event, s *sleep, zone classify.Zone) (out []*report.Event) {
+	p := g.pending
+	if p != nil && p.sleep == s && p.event.PC == e.PC && p.event.VCPU == e.VCPU && p.event.Rule == e.Rule && e.PC != 0 {
+		p.merge(e, zone)
+		p.timer.Reset(pendingTime)
+		return nil
+	}
+	out = g.takeLocked()
+	p = &pending{event: e, sleep: s, zone: zone}
+	p.timer = time.AfterFunc(pendingTime, func() { g.flushIf(p) })
+	g.pending = p
+	return out
+}
+
+func (p *pending) merge(e *report.Event, zone classify.Zone) {
+	first, last := p.event, e
+	first.Stores = max(first.Stores, 1)
+	stores, length := first.Stores, first.Len
+	if e.GVA != first.GVA {
+		stores++
+		length += e.Len
+	}
+	gva := min(first.GVA, e.GVA)
+	switch next := first.At + report.Address(len(first.Old)); {
+	case last.At == next && len(first.Old)+len(last.Old) <= maxMerged:
+		for _, n := range last.Notes {
+			n.Offset += len(first.Old)
+			first.Notes = append(first.Notes, n)
+		}
+		first.Old = append(first.Old[:len(first.Old):len(first.Old)], last.Old...)
+		first.New = append(first.New[:len(first.New):len(first.New)], last.New...)
+		if zone > p.zone {
+			p.zone, first.Victim.Zone = zone, last.Victim.Zone
+		}
+	case zone > p.zone: // what is worse is what is shown
+		t := first.T
+		*first = *last
+		first.T, p.zone = t, zone
+	}
+	first.Stores, first.Len, first.GVA = stores, length, gva
+}
+
+// takeLocked takes the event that waits.
+func (g *Guard) takeLocked() []*report.Event {
+	p := g.pending
+	if p == nil {
+		return nil
+	}
+	g.pending = nil
+	p.timer.Stop()
+	if p.event.Stores == 1 {
+		p.event.Stores = 0
+	}
+	return []*report.Event{p.event}
+}
+
+func (g *Guard) flushIf(p *pending) {
+	g.mu.Lock()
+	var out []*report.Event
+	if g.pending == p {
+		out = g.takeLocked()
+	}
+	g.mu.Unlock()
+	g.tell(out)
+}
+
+// Flush reports what still waits for more.
+func (g *Guard) Flush() {
+	g.mu.Lock()
+	out := g.takeLocked()
+	g.mu.Unlock()
+	g.tell(out)
+}
+
+func (g *Guard) tell(events []*report.Event) {
+	for _, e := range events {
+		g.c.Report(e)
+	}
+}
