@@ -84,6 +84,11 @@ func bootFrames() {
 		r := &i.Ranges[n]
 		switch {
 		case r.Kind == bootinfo.RangeDevice:
+		case r.Kind == bootinfo.RangeKernel:
+			start, end := unusedImage()
+			k.frames.reserve(end, r.Base+r.Size-end)
+			k.frames.addFree(start, end-start)
+			k.frames.reserve(r.Base, start-r.Base)
 		case r.Kind != bootinfo.RangeUsable:
 			k.frames.reserve(r.Base, r.Size)
 		case r.Base == at:
@@ -138,7 +143,7 @@ func bootTables() {
 		end := i.KernelPhys + i.KernelSize
 		mapBoot(&t, directMap+end, end, base+size-end, pagetable.Write|pagetable.Global)
 	})
-	mapImage(&t)
+	mapImage(&t, overlap)
 	for n := range i.NumMMIO {
 		mapDevicePages(&t, i.MMIO[n].Base, i.MMIO[n].Size)
 	}
@@ -162,9 +167,24 @@ func mapBoot(t *table, va, pa, size uint64, p pagetable.Prot) {
 	}
 }
 
-// mapImage maps the kernel image with the protections of its own program headers, which the
-// first segment holds: code is not writable, data not executable.
-func mapImage(t *table) {
+// fipsScratch is the size of crypto's entropy scratch buffer, which is linked in with any use of crypto/sha256 and used in FIPS 140 mode
+// only: there is no such mode here. The linker puts the largest symbol of .noptrbss last, so it ends the image; a test looks.
+const fipsScratch = 32 << 20
+
+// unusedImage is the part of the image, whole pages, that is memory like any other: GPAs from start to end.
+func unusedImage() (start, end uint64) {
+	i := &k.info
+	var last uint64 // behind the last byte, from the start of the image
+	segments(func(p *elf.Prog64, off uint64) { last = max(last, off+p.Vaddr%pageSize+p.Memsz) })
+	if last < fipsScratch {
+		fatalError("the kernel image has no scratch buffer at its end, bytes:", last)
+	}
+	start = (i.KernelPhys + last - fipsScratch + pageSize - 1) &^ (pageSize - 1)
+	return start, (i.KernelPhys + last) &^ (pageSize - 1)
+}
+
+// segments calls f for every PT_LOAD of the kernel image, by the program headers in its first one; off is where its first page lies in the image.
+func segments(f func(p *elf.Prog64, off uint64)) {
 	i := &k.info
 	h := (*elf.Header64)(pointer(uintptr(i.KernelVirt)))
 	if h.Ident[0] != 0x7f || h.Phnum == 0 || h.Phnum > 32 {
@@ -179,9 +199,17 @@ func mapImage(t *table) {
 		if lowest == 0 {
 			lowest = p.Vaddr&^(pageSize-1) + 1
 		}
-		start := p.Vaddr &^ (pageSize - 1)
-		end := (p.Vaddr + p.Memsz + pageSize - 1) &^ (pageSize - 1)
-		off := start - (lowest - 1)
+		f(p, p.Vaddr&^(pageSize-1)-(lowest-1))
+	}
+}
+
+// mapImage maps the kernel image with the protections of its own program headers: code is not writable, data not executable. What is
+// not used of it is in the direct map only; where image and direct map are the same, all is mapped.
+func mapImage(t *table, overlap bool) {
+	i := &k.info
+	from, to := unusedImage()
+	segments(func(p *elf.Prog64, off uint64) {
+		end := (off + p.Vaddr%pageSize + p.Memsz + pageSize - 1) &^ (pageSize - 1)
 		prot := pagetable.Prot(pagetable.Global)
 		if p.Flags&uint32(elf.PF_W) != 0 {
 			prot |= pagetable.Write
@@ -189,8 +217,12 @@ func mapImage(t *table) {
 		if p.Flags&uint32(elf.PF_X) != 0 {
 			prot |= pagetable.Exec
 		}
-		mapBoot(t, i.KernelVirt+off, i.KernelPhys+off, end-start, prot)
-	}
+		if phys := i.KernelPhys + off; !overlap && from >= phys && to <= i.KernelPhys+end {
+			mapBoot(t, i.KernelVirt+off, phys, from-phys, prot)
+			off += to - phys
+		}
+		mapBoot(t, i.KernelVirt+off, i.KernelPhys+off, end-off, prot)
+	})
 }
 
 func mapDevicePages(t *table, gpa, size uint64) {
