@@ -3,8 +3,9 @@ package syscalls
 import (
 	"golang.org/x/sys/unix"
 
-	_ "ringo/guestkernel/net/afunix" // registers AF_UNIX
-	_ "ringo/guestkernel/net/inet"   // and AF_INET, AF_INET6
+	_ "ringo/guestkernel/net/afunix"  // registers AF_UNIX
+	_ "ringo/guestkernel/net/inet"    // and AF_INET, AF_INET6
+	_ "ringo/guestkernel/net/netlink" // and AF_NETLINK
 	"ringo/guestkernel/net/socket"
 	"ringo/guestkernel/task"
 	"ringo/guestkernel/vfs"

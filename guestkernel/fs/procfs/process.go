@@ -138,6 +138,7 @@ func (p process) entries(m *maker, alive func() bool) []entry {
 		m.text("maps", 0o444, memory(mapsText), nil),
 		show("mountinfo", 0o444, root(mountinfo)),
 		show("mounts", 0o444, root(mounts)),
+		m.dir("net", 0o555, func() []entry { return p.net(m) }, nil, alive),
 		m.jump("root", 0o777, look(func(v *task.View) (vfs.Path, error) { return v.FS.Root(), nil })),
 		show("stat", 0o444, func() ([]byte, error) { return p.stat(), nil }),
 		show("statm", 0o444, func() ([]byte, error) { return p.statm(), nil }),

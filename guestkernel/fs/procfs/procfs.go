@@ -109,6 +109,7 @@ func (fs *FS) makeRoot() vfs.Inode {
 			return fmt.Sprintf("%d/task/%d", n, tid), err
 		}),
 		m.link("mounts", number(func(vfs.Caller) string { return "self/mounts" })),
+		m.link("net", number(func(vfs.Caller) string { return "self/net" })),
 		show("cmdline", func() string { return fs.CommandLine + "\n" }),
 		m.text("cpuinfo", 0o444, func(vfs.Caller) ([]byte, error) { return fs.CPUInfo(), nil }, nil),
 		show("filesystems", filesystems),
@@ -247,6 +248,7 @@ func (fs *FS) sysctl(m *maker) []entry {
 			value("pid_max", "4194304"), value("threads-max", "32768"), value("ngroups_max", "65536"), value("cap_last_cap", strconv.Itoa(unix.CAP_LAST_CAP)),
 			value("overflowuid", "65534"), value("overflowgid", "65534"), value("randomize_va_space", "2"),
 		)...), nil, nil),
+		fs.netSysctl(m),
 		m.dir("vm", 0o555, fixed(value("overcommit_memory", "0"), value("max_map_count", "65530"), value("mmap_min_addr", "65536"), value("swappiness", "60")), nil, nil),
 		m.dir("fs", 0o555, fixed(value("file-max", "9223372036854775807"), value("nr_open", "1048576"), value("pipe-max-size", "1048576"),
 			value("protected_hardlinks", "1"), value("protected_symlinks", "0"), fs.queueLimits(m)), nil, nil),

@@ -26,8 +26,8 @@ const (
 	connected
 )
 
-// maxDatagrams is how many datagrams wait at a socket before senders do (/proc/sys/net/unix/max_dgram_qlen).
-const maxDatagrams = 10
+// MaxDatagrams is how many datagrams wait at a socket before senders do (/proc/sys/net/unix/max_dgram_qlen).
+const MaxDatagrams = 10
 
 const (
 	readable = wait.In | wait.RdNorm | wait.Pri | wait.RdBand
@@ -58,7 +58,7 @@ type Socket struct {
 var lastNumber atomic.Uint64
 
 func newSocket(typ, protocol int) *Socket {
-	s := &Socket{number: lastNumber.Add(1), backlog: maxDatagrams}
+	s := &Socket{number: lastNumber.Add(1), backlog: MaxDatagrams}
 	s.Init(unix.AF_UNIX, typ, protocol)
 	return s
 }
