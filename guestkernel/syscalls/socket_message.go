@@ -185,15 +185,14 @@ func takeControl(t *task.Task, s *socket.File, m *socket.Outgoing, level, typ in
 // claimed checks the credentials that a sender claims: its own, unless it is privileged (scm_check_creds).
 func claimed(t *task.Task, pid int, uid, gid uint32) (*socket.Credentials, error) {
 	cr := t.Creds()
-	c := &socket.Credentials{Process: socket.ProcessOf(t), UID: uid, GID: gid}
+	pid, uid, gid = t.Global(pid), cr.User.KernelUID(uid), cr.User.KernelGID(gid)
 	if pid != t.PID() {
-		if !cr.Has(unix.CAP_SYS_ADMIN) {
+		if !cr.Effective.Has(unix.CAP_SYS_ADMIN) {
 			return nil, unix.EPERM
 		}
 		if t.Kernel().FindGroup(pid) == nil {
 			return nil, unix.ESRCH
 		}
-		c.Process = socket.PlainPID(pid)
 	}
 	if uid != cr.UID && uid != cr.EUID && uid != cr.SUID && !cr.Has(unix.CAP_SETUID) {
 		return nil, unix.EPERM
@@ -201,7 +200,7 @@ func claimed(t *task.Task, pid int, uid, gid uint32) (*socket.Credentials, error
 	if gid != cr.GID && gid != cr.EGID && gid != cr.SGID && !cr.Has(unix.CAP_SETGID) {
 		return nil, unix.EPERM
 	}
-	return c, nil
+	return &socket.Credentials{PID: pid, UID: uid, GID: gid}, nil
 }
 
 func recvMsg(t *task.Task, a Args) (uint64, error) {

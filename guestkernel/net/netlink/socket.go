@@ -100,7 +100,7 @@ func (s *Socket) takeLocked(c vfs.Caller, port uint32) error {
 		if ports.taken[port] != nil {
 			return unix.EADDRINUSE
 		}
-	} else if port = uint32(c.PID()); ports.taken[port] != nil {
+	} else if port = uint32(socket.LocalPID(c, c.PID())); ports.taken[port] != nil {
 		for ports.taken[ports.next] != nil {
 			ports.next--
 		}

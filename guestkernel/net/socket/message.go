@@ -37,29 +37,17 @@ type Control struct {
 	Data        []byte
 }
 
-// Process is a process as another one sees its number.
-type Process interface {
-	// PIDFor is the number in the caller's PID namespace; 0 when it has none there.
-	PIDFor(c vfs.Caller) int
-}
-
-// PlainPID is a process number without namespaces.
-type PlainPID int
-
-// PIDFor implements Process.
-func (p PlainPID) PIDFor(vfs.Caller) int { return int(p) }
-
-// ProcessOf answers the process of a caller.
-func ProcessOf(c vfs.Caller) Process {
-	if p, ok := c.(interface{ Process() Process }); ok {
-		return p.Process()
+// LocalPID is the kernel's process number pid as the caller knows it in its PID namespace; 0 when it does not.
+func LocalPID(c vfs.Caller, pid int) int {
+	if t, ok := c.(interface{ Local(n int) int }); ok {
+		return t.Local(pid)
 	}
-	return PlainPID(c.PID())
+	return pid
 }
 
 // Credentials are struct ucred.
 type Credentials struct {
-	Process  Process // nil: pid 0
+	PID      int // as the kernel numbers it; 0: nobody
 	UID, GID uint32
 }
 
@@ -67,9 +55,9 @@ type Credentials struct {
 func CredentialsOf(c vfs.Caller, effective bool) *Credentials {
 	cr := c.Creds()
 	if effective {
-		return &Credentials{ProcessOf(c), cr.EUID, cr.EGID}
+		return &Credentials{c.PID(), cr.EUID, cr.EGID}
 	}
-	return &Credentials{ProcessOf(c), cr.UID, cr.GID}
+	return &Credentials{c.PID(), cr.UID, cr.GID}
 }
 
 // Ucred lays a struct ucred out for a caller. Nobody is pid 0 with the ids given.
@@ -80,11 +68,10 @@ func (cr *Credentials) Ucred(c vfs.Caller, nobody uint32) []byte {
 		le.PutUint32(b[8:], nobody)
 		return b
 	}
-	if cr.Process != nil {
-		le.PutUint32(b, uint32(cr.Process.PIDFor(c)))
-	}
-	le.PutUint32(b[4:], cr.UID)
-	le.PutUint32(b[8:], cr.GID)
+	user := c.Creds().User
+	le.PutUint32(b, uint32(LocalPID(c, cr.PID)))
+	le.PutUint32(b[4:], user.UID(cr.UID))
+	le.PutUint32(b[8:], user.GID(cr.GID))
 	return b
 }
 
