@@ -17,21 +17,25 @@ var le = binary.LittleEndian
 const (
 	skbSize     = 256
 	skbShared   = 320
-	skbSmall    = 640               // the smallest linear part
+	skbSmall    = 512               // the smallest linear part
 	maxLinear   = 4096 - skbShared  // of a stream's buffer: SKB_MAX_HEAD(0)
 	maxFragment = 32768             // UNIX_SKB_FRAGS_SZ
 	maxPacket   = 16384 - skbShared // linear part of a datagram: SKB_MAX_ALLOC
 )
 
-// charge is the truesize of a buffer with n bytes, of which the first maxLinear are in one piece: what it counts against SO_SNDBUF.
+// charge is the truesize of a buffer with n bytes, of which about maxLinear are in one piece and the rest in pages: what it counts against SO_SNDBUF.
 func charge(n, maxLinear int) int64 {
-	linear := min(n, maxLinear)
-	size := skbSmall
-	if need := linear + skbShared; need > skbSmall {
-		for size = 1024; size < need; size *= 2 {
-		}
+	pages := func(n int) int { return (n + vfs.PageSize - 1) &^ (vfs.PageSize - 1) }
+	paged := 0
+	if n > maxLinear {
+		paged = min(n, pages(n-maxLinear))
 	}
-	return int64(skbSize + size + (n-linear+vfs.PageSize-1)&^(vfs.PageSize-1))
+	linear := (n-paged+63)&^63 + skbShared
+	size := skbSmall
+	for size < linear {
+		size *= 2
+	}
+	return int64(skbSize + size + pages(paged))
 }
 
 // Memory bounds what all messages of the machine take of the kernel's heap, in bytes.

@@ -55,12 +55,15 @@ func (s *Socket) sendStream(c vfs.Caller, m *socket.Outgoing) (done int, err err
 		return 0, unix.ENOTCONN
 	}
 	files := m.Rights
-	for done < m.Data.Len() {
+	for {
 		s.mu.Lock()
 		shut := s.shut&shutSend != 0
 		s.mu.Unlock()
 		if shut {
 			return done, unix.EPIPE
+		}
+		if done == m.Data.Len() {
+			return done, nil
 		}
 		n := min(m.Data.Len()-done, s.SendBuffer()/2-64, maxLinear+maxFragment)
 		msg, err := s.reserve(n, maxLinear)
@@ -87,7 +90,6 @@ func (s *Socket) sendStream(c vfs.Caller, m *socket.Outgoing) (done int, err err
 		peer.Queue.Notify(readable)
 		done, files = done+n, nil
 	}
-	return done, nil
 }
 
 func (s *Socket) receiveStream(m *socket.Incoming) (int, error) {
@@ -233,18 +235,7 @@ func (s *Socket) sendPacket(c vfs.Caller, m *socket.Outgoing) (int, error) {
 	if shut {
 		return 0, unix.EPIPE
 	}
-	msg, err := s.reserve(n, maxPacket)
-	if err != nil {
-		return 0, err
-	}
-	if _, err = m.Data.CopyIn(0, msg.data); err == nil {
-		msg.bag, err = pack(c, m.Rights)
-	}
-	if err != nil {
-		msg.uncharge()
-		return 0, err
-	}
-	msg.name = own
+	var msg *message
 	for {
 		other := peer
 		if to != nil {
@@ -252,22 +243,20 @@ func (s *Socket) sendPacket(c vfs.Caller, m *socket.Outgoing) (int, error) {
 				break
 			}
 		}
+		// A full receiver is found before there is anything to take back: that would wake this very sender.
+		if other.crowded(s) {
+			err = wait.ErrWouldBlock
+			break
+		}
+		if msg == nil {
+			if msg, err = s.pack(c, m, own); err != nil {
+				return 0, err
+			}
+		}
 		if err = s.deliver(c, m, msg, other); err != errDead {
 			break
 		}
-		if s.Type == unix.SOCK_SEQPACKET {
-			err = unix.EPIPE
-			break
-		}
-		s.mu.Lock()
-		was := s.peer == other
-		if was {
-			s.peer, s.state = nil, closed
-		}
-		s.mu.Unlock()
-		if was {
-			s.disconnected(other)
-			err = unix.ECONNREFUSED
+		if err = s.lost(other); err != nil {
 			break
 		}
 		if to == nil {
@@ -276,10 +265,58 @@ func (s *Socket) sendPacket(c vfs.Caller, m *socket.Outgoing) (int, error) {
 		}
 	}
 	if err != nil {
-		msg.drop()
+		if msg != nil {
+			msg.drop()
+		}
 		return 0, err
 	}
 	return n, nil
+}
+
+// pack makes the message of a send.
+func (s *Socket) pack(c vfs.Caller, m *socket.Outgoing, own *name) (*message, error) {
+	msg, err := s.reserve(m.Data.Len(), maxPacket)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = m.Data.CopyIn(0, msg.data); err == nil {
+		msg.bag, err = pack(c, m.Rights)
+	}
+	if err != nil {
+		msg.uncharge()
+		return nil, err
+	}
+	msg.name = own
+	return msg, nil
+}
+
+// lost forgets a peer that was closed, and answers the error to tell; nil for an address that may belong to another by now.
+func (s *Socket) lost(other *Socket) error {
+	if s.Type == unix.SOCK_SEQPACKET {
+		return unix.EPIPE
+	}
+	s.mu.Lock()
+	was := s.peer == other
+	if was {
+		s.peer, s.state = nil, closed
+	}
+	s.mu.Unlock()
+	if !was {
+		return nil
+	}
+	s.disconnected(other)
+	return unix.ECONNREFUSED
+}
+
+// crowded reports that s has to wait until somebody reads from other, and has it told then.
+func (other *Socket) crowded(s *Socket) bool {
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	if other.dead || other == s || other.peer == s || other.peer != nil || other.shut&shutReceive != 0 || !other.full() {
+		return false
+	}
+	other.throttle(s)
+	return true
 }
 
 // errDead says that a socket was closed between finding it and looking at it.
