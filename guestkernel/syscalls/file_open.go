@@ -275,6 +275,8 @@ func fcntl(t *task.Task, a Args) (uint64, error) {
 	case unix.F_SETOWN:
 		d.SetOwner(int64(int32(arg)))
 		return 0, nil
+	case unix.F_GETOWN_EX, unix.F_SETOWN_EX:
+		return 0, ownerEx(t, d, cmd, arg)
 	case unix.F_ADD_SEALS, unix.F_GET_SEALS:
 		f, ok := d.File().(interface {
 			Seals() uint32

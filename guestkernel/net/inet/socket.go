@@ -203,6 +203,9 @@ func (s *Socket) Bind(c vfs.Caller, b []byte) error {
 	if a.Port != 0 && a.Port < 1024 && !c.Creds().Effective.Has(unix.CAP_NET_BIND_SERVICE) {
 		return unix.EACCES
 	}
+	if s.tcp() && s.listened(a) {
+		return unix.EADDRINUSE
+	}
 	if err := errno(s.ep().Bind(toStack(a))); err != nil {
 		return err
 	}
@@ -223,7 +226,11 @@ func (s *Socket) Listen(_ vfs.Caller, backlog int) error {
 		if err := errno(e.Bind(tcpip.FullAddress{})); err != nil {
 			return err
 		}
-	case tcp.StateBound, tcp.StateListen:
+	case tcp.StateBound:
+		if a, err := e.GetLocalAddress(); err == nil && s.listened(a) {
+			return unix.EADDRINUSE
+		}
+	case tcp.StateListen:
 	case tcp.StateError, tcp.StateClose: // unconnected again
 		if err := s.renew(); err != nil {
 			return err
