@@ -17,7 +17,7 @@ func openRegistry() (*trace.Registry, error) {
 	}
 	r, err := trace.Open(trace.Config{
 		Window: window, CPUs: int(nucleus.BootInfo().CPUs), Counter: nucleus.Counter, CPU: nucleus.CPU, Bell: nucleus.Doorbell,
-		Describe: nucleus.DescribeDebug,
+		Describe: nucleus.DescribeDebug, Rings: nucleus.Rings(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("debug window: %w", err)

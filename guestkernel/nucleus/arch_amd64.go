@@ -1,6 +1,8 @@
 package nucleus
 
 import (
+	"debug/elf"
+
 	"golang.org/x/sys/unix"
 
 	"ringo/arch/amd64/pagetable"
@@ -60,6 +62,8 @@ const (
 	heapEnd     = heapBase + 1<<39
 	specialBase = heapEnd // CPU areas, stack of thread 0
 )
+
+const machineNumber = uint32(elf.EM_X86_64)
 
 // The CPU's functions, see arch/*/ring0.
 

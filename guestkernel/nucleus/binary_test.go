@@ -33,7 +33,7 @@ var allowedRuntime = []string{
 }
 
 func allowed(name string) (follow, ok bool) {
-	for _, p := range []string{"ringo/guestkernel/nucleus.", "ringo/arch/", "ringo/internal/pagetable.", "type:.eq."} {
+	for _, p := range []string{"ringo/guestkernel/nucleus.", "ringo/arch/", "ringo/internal/pagetable.", "ringo/internal/tracewindow.", "type:.eq."} {
 		if strings.HasPrefix(name, p) {
 			return true, true
 		}

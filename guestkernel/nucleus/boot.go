@@ -38,6 +38,7 @@ func boot(infoPage uint64) {
 	bootTables()
 	setKernelRoot(k.root)
 	loadRoot(k.root)
+	bootTrace()
 	bootThread()
 	vdsoClockgettimeSym = clockFunc()
 	stampAt(bootinfo.PhaseNucleus, counter())

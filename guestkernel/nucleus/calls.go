@@ -4,16 +4,33 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"ringo/internal/tracewindow"
 )
 
 // The nucleus's side of api.go. Lock held.
 
-func callAllocFrames(order, owner uint64) int64 {
+func callAllocFrames(t *context, order, owner uint64) int64 {
 	phys, ok := k.frames.alloc(uint(order), Owner(owner))
 	if !ok {
 		return -int64(unix.ENOMEM)
 	}
+	if tracing.On() {
+		traceFrame(tracewindow.FrameAlloc, t, phys, owner, order)
+	}
 	return int64(phys)
+}
+
+func callFreeFrames(t *context, phys, order uint64) int64 {
+	if tracing.On() {
+		owner := OwnerFree
+		if r, i := k.frames.find(phys); r != nil {
+			owner = r.record(i).owner
+		}
+		traceFrame(tracewindow.FrameFree, t, phys, uint64(owner), order)
+	}
+	k.frames.free(phys, uint(order))
+	return 0
 }
 
 func mapDevice(gpa, size uint64) int64 {

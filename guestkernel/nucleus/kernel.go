@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"ringo/internal/bootinfo"
+	"ringo/internal/tracewindow"
 )
 
 // handlers is what ring0 calls. It is static data: the CPU needs it before Go's package
@@ -60,6 +61,7 @@ var k kernelState
 // cpuState is what the nucleus knows of a CPU. Only flush and lastTrap are touched without the lock.
 type cpuState struct {
 	current  int32 // thread that runs, -1: none
+	last     int32 // thread that ran last
 	preempt  bool  // a woken thread shall run before the current one
 	handed   bool  // the current thread was handed to this CPU and has its slice before others that were
 	armed    int64 // Nanotime for which the timer is programmed, 0: none
@@ -173,6 +175,9 @@ func shootdown(r tlbRequest, userRoot uint64) {
 	}
 	if asked != 0 {
 		k.counts.Shootdowns++
+	}
+	if tracing.On() {
+		traceEvent(tracewindow.Shootdown, 0, r.va, r.size, userRoot, asked)
 	}
 	if r.dropRoot != 0 && loadedRoot() == r.dropRoot {
 		loadRoot(k.root)
@@ -319,6 +324,10 @@ func switchTo(c *cpuState, me int, i int32, handed bool) {
 	t := &k.sched.threads[i]
 	t.state, t.cpu = threadRunning, int32(me)
 	t.switches++
+	if tracing.On() {
+		traceEvent(tracewindow.Switch, 0, uint64(tid(i)), uint64(tid(c.last)), t.ctx.PC(), 0)
+	}
+	c.last = i
 	c.current, c.handed = i, handed
 	c.sliceEnd = 0
 	setThread(&t.ctx)
@@ -352,6 +361,9 @@ func sendKicks(me int) {
 // interrupted does what an interrupt source asks for. Lock held.
 func interrupted(c *cpuState, me int, source uint64) {
 	s := &k.sched
+	if tracing.On() {
+		traceEvent(tracewindow.IRQ, uint16(source), source, c.lastTrap.pc, 0, 0)
+	}
 	switch {
 	case source == sourceTimer:
 		now := nanotime()

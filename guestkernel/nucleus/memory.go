@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ringo/internal/pagetable"
+	"ringo/internal/tracewindow"
 )
 
 // tables is the memory of kernel page tables: frames in the direct map. It implements
@@ -39,6 +40,9 @@ func populate(addr uint64) bool {
 	phys, ok := k.frames.alloc(0, OwnerHeap)
 	if !ok {
 		fatalError("out of memory: no frame for the Go heap at", addr)
+	}
+	if tracing.On() {
+		traceEvent(tracewindow.KernelFault, 0, addr, phys, 0, 0)
 	}
 	zeroFrame(phys)
 	t := kernelTable()

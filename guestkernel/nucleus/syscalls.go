@@ -47,10 +47,9 @@ func handleSyscall(t *context) {
 func dispatch(i int32, t *context, nr uint64, me int) int64 {
 	switch nr {
 	case callAlloc:
-		return callAllocFrames(t.Arg(0), t.Arg(1))
+		return callAllocFrames(t, t.Arg(0), t.Arg(1))
 	case callFree:
-		k.frames.free(t.Arg(0), uint(t.Arg(1)))
-		return 0
+		return callFreeFrames(t, t.Arg(0), t.Arg(1))
 	case callSetOwner:
 		if !k.frames.setOwner(t.Arg(0), Owner(t.Arg(1))) {
 			return -int64(unix.EINVAL)

@@ -42,6 +42,7 @@ func (t *Task) attend() {
 		}
 		sig := info.Signal()
 		act := g.actions.table[sig]
+		t.slot.Signal(sig, int32(info.Code()), act.Handler)
 		switch {
 		case act.Handler == sigIgn:
 		case act.Handler == sigDfl:

@@ -98,7 +98,7 @@ func (t *Task) leave() {
 	if t.k.Inject != nil {
 		t.k.Inject.Ended(t)
 	}
-	t.slot.Close()
+	t.slot.Close(t.exitCode)
 	t.ctx.Release()
 	k.live.Add(-1)
 	k.idle.Notify(wait.In)

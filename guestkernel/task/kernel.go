@@ -181,7 +181,11 @@ func (k *Kernel) publishLocked(t *Task) {
 		g.leader = t
 	}
 	k.tasks[t.tid] = t
-	t.slot = k.Registry.Add(t.tid, g.pid, t.Comm())
+	parent := 0
+	if g.parent != nil {
+		parent = g.parent.pid
+	}
+	t.slot = k.Registry.Add(t.tid, g.pid, parent, t.Comm())
 	t.publishView()
 	k.live.Add(1)
 	k.forks.Add(1)

@@ -45,6 +45,7 @@ func (t *Task) run() {
 		case EventSyscall:
 			t.syscall()
 		case EventPageFault:
+			t.slot.Fault(ev.Addr, uint8(ev.Access), t.ctx.PC())
 			t.enterKernel(numCosts - 1)
 			f := t.space.HandleFault(ev.Addr, ev.Access)
 			t.leaveKernel(numCosts - 1)
@@ -97,7 +98,7 @@ func (t *Task) syscall() {
 		ret, err = t.k.Inject.Call(t, nr, args, t.k.Syscalls)
 	}
 	t.leaveKernel(nr)
-	t.slot.Leave()
+	t.slot.Leave(ret, err)
 	t.sysno.Store(-1)
 	t.identify()
 	if t.k.Trace != nil {
@@ -205,7 +206,7 @@ func (t *Task) wait(c <-chan struct{}, expired <-chan time.Time) wait.Result {
 		}
 		break
 	}
-	t.slot.Wake()
+	t.slot.Wake(uint64(result))
 	if t.k.Inject != nil {
 		t.k.Inject.SwitchIn(t)
 	}
@@ -237,7 +238,7 @@ func (t *Task) killable(c <-chan struct{}) (killed bool) {
 	t.state.Store(int32(StateSleeping))
 	t.slot.Park(debugwindow.WaitKill)
 	defer func() {
-		t.slot.Wake()
+		t.slot.Wake(0)
 		t.state.Store(int32(StateRunning))
 		t.onCPU()
 	}()

@@ -2,10 +2,13 @@ package trace
 
 import (
 	"bytes"
+	"errors"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"ringo/internal/debugwindow"
+	"ringo/internal/tracewindow"
 )
 
 // Registry is the debug window and its free slots.
@@ -14,6 +17,7 @@ type Registry struct {
 	bell    func(uint32)
 	counter func() uint64
 	cpu     func() int
+	rings   *tracewindow.Rings
 
 	mu   sync.Mutex
 	next int   // slots [next, Tasks) have never been used
@@ -27,9 +31,10 @@ const linger = 32
 type Config struct {
 	Window  []byte // the debug window, zeroed, mapped for as long as the kernel runs
 	CPUs    int
-	Counter func() uint64 // TSC or CNTVCT_EL0
-	CPU     func() int    // number of the CPU, a hint
-	Bell    func(uint32)  // rings the doorbell
+	Counter func() uint64      // TSC or CNTVCT_EL0
+	CPU     func() int         // number of the CPU, a hint
+	Bell    func(uint32)       // rings the doorbell
+	Rings   *tracewindow.Rings // the flight recorder, nil: off
 	// Describe fills in what only the nucleus knows, before the window becomes visible.
 	Describe func(*debugwindow.Registry)
 }
@@ -44,7 +49,7 @@ func Open(c Config) (*Registry, error) {
 		c.Describe(w)
 	}
 	w.Publish()
-	return &Registry{Registry: w, bell: c.Bell, counter: c.Counter, cpu: c.CPU}, nil
+	return &Registry{Registry: w, bell: c.Bell, counter: c.Counter, cpu: c.CPU, rings: c.Rings}, nil
 }
 
 // Slot is a task's place in the registry. All methods may be called on nil: no window, or no room in it.
@@ -55,10 +60,11 @@ type Slot struct {
 	snapshot []byte
 	taken    int // bytes of it that are valid, 0: none was taken for this park
 	rung     bool
+	entered  uint64 // counter value at Enter
 }
 
-// Add enters a task. r may be nil.
-func (r *Registry) Add(tid, pid int, comm string) *Slot {
+// Add enters a task; parent is the process that made it. r may be nil.
+func (r *Registry) Add(tid, pid, parent int, comm string) *Slot {
 	if r == nil {
 		return nil
 	}
@@ -85,6 +91,7 @@ func (r *Registry) Add(tid, pid int, comm string) *Slot {
 	*e = debugwindow.Task{Seq: seq, State: debugwindow.TaskRunning, TID: uint32(tid), PID: uint32(pid), Since: r.counter()}
 	e.SetComm(comm)
 	e.End()
+	s.tell(parent, comm)
 	return s
 }
 
@@ -120,22 +127,44 @@ func (s *Slot) SetIDs(tid, pid int) {
 func (s *Slot) SetComm(name string) {
 	if s != nil {
 		s.e.SetComm(name)
+		s.tell(0, name)
 	}
 }
 
 // Enter says that a system call begins, Leave that it has ended.
 func (s *Slot) Enter(nr uint64, args *[6]uint64) {
-	if s != nil {
-		s.e.Args = *args
-		s.e.Call = uint64(uint32(nr)) + 1
+	if s == nil {
+		return
+	}
+	s.e.Args = *args
+	s.e.Call = uint64(uint32(nr)) + 1
+	if s.r.rings != nil {
+		s.entered = s.r.counter()
+		s.r.rings.Emit(s.r.cpu(), s.entered, tracewindow.Enter, uint16(nr), s.e.TID, args[0], args[1], args[2], args[3])
 	}
 }
 
-// Leave ends what Enter began.
-func (s *Slot) Leave() {
-	if s != nil {
-		s.e.Call = 0
+// Leave ends what Enter began; ret and err are the call's.
+func (s *Slot) Leave(ret uint64, err error) {
+	if s == nil {
+		return
 	}
+	nr := s.e.Call - 1
+	s.e.Call = 0
+	if s.r.rings != nil {
+		if err != nil {
+			ret = errno(err)
+		}
+		now := s.r.counter()
+		s.r.rings.Emit(s.r.cpu(), now, tracewindow.Exit, uint16(nr), s.e.TID, ret, now-s.entered, s.e.Args[4], s.e.Args[5])
+	}
+}
+
+// errno is an error as a register shows it; 0 for a call that has set the registers itself.
+func errno(err error) uint64 {
+	var e syscall.Errno
+	errors.As(err, &e)
+	return -uint64(e)
 }
 
 // OnCPU says that the task is about to enter user mode, or has come back from it.
@@ -182,6 +211,7 @@ func (s *Slot) Park(wait debugwindow.Wait) {
 		at = next
 	}
 	e.End()
+	s.emit(tracewindow.Block, uint16(e.Call), uint64(wait), e.Call-1, e.Where[0], e.Where[1])
 	guard := s.r.Guard()
 	if guard == 0 {
 		return
@@ -195,8 +225,8 @@ func (s *Slot) Park(wait debugwindow.Wait) {
 	}
 }
 
-// Wake says that the task runs again. It reports false when the stack was written to meanwhile (GuardDetect).
-func (s *Slot) Wake() (intact bool) {
+// Wake says that the task runs again; how is for the trace: 0 woken, 1 interrupted, 2 timed out. It reports false when the stack was written to meanwhile (GuardDetect).
+func (s *Slot) Wake(how uint64) (intact bool) {
 	if s == nil {
 		return true
 	}
@@ -210,6 +240,7 @@ func (s *Slot) Wake() (intact bool) {
 		s.ring(debugwindow.BellWake)
 	}
 	e := s.e
+	s.emit(tracewindow.Wake, 0, s.r.counter()-e.Since, how, 0, 0)
 	e.Begin()
 	e.State, e.Wait, e.Since = debugwindow.TaskRunning, debugwindow.WaitNone, s.r.counter()
 	e.Stacks[0].SP, e.Stacks[0].Keep = 0, 0
@@ -293,12 +324,13 @@ func (s *Slot) SetFixedSP(sp uint64) {
 	e.End()
 }
 
-// Close ends the entry. Its contents stay until the slot is used again.
-func (s *Slot) Close() {
+// Close ends the entry. Its contents stay until the slot is used again. status is for the trace.
+func (s *Slot) Close(status int) {
 	if s == nil {
 		return
 	}
 	e := s.e
+	s.emit(tracewindow.TaskEnd, 0, uint64(status), 0, 0, 0)
 	e.Begin()
 	e.State, e.Since, e.Call, e.G, e.AltG, e.Context = debugwindow.TaskDead, s.r.counter(), 0, 0, 0, 0
 	e.End()

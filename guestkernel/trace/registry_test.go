@@ -48,7 +48,7 @@ func open(t *testing.T) (*Registry, *debugwindow.Window, *bells) {
 func sleeper(s *Slot, look func()) bool {
 	s.Park(debugwindow.WaitDeadline)
 	look()
-	return s.Wake()
+	return s.Wake(0)
 }
 
 //go:noinline
@@ -58,7 +58,7 @@ func aCaller(s *Slot, look func()) bool {
 
 func TestParkedTaskTellsItsStackAndWhere(t *testing.T) {
 	r, w, _ := open(t)
-	s := r.Add(7, 5, "sh")
+	s := r.Add(7, 5, 1, "sh")
 	s.Bind(0xc0ffee)
 	s.Enter(1<<32|43, &[6]uint64{3, 4})
 	s.OnCPU()
@@ -91,8 +91,8 @@ func TestParkedTaskTellsItsStackAndWhere(t *testing.T) {
 	if c, err := w.CPU(1); err != nil || c.Task != 1 {
 		t.Errorf("CPU 1 has slot+1 %d, %v", c.Task, err)
 	}
-	s.Leave()
-	s.Close()
+	s.Leave(0, nil)
+	s.Close(0)
 	if e, _ := w.Task(0); e.State != debugwindow.TaskDead || e.TID != 7 || e.Call != 0 {
 		t.Errorf("dead: %+v", e)
 	}
@@ -100,7 +100,7 @@ func TestParkedTaskTellsItsStackAndWhere(t *testing.T) {
 
 func TestDoorbellsOnlyWhenArmed(t *testing.T) {
 	r, _, rung := open(t)
-	s := r.Add(7, 7, "sh")
+	s := r.Add(7, 7, 1, "sh")
 	s.Bind(0)
 	nothing := func() {}
 	aCaller(s, nothing)
@@ -123,7 +123,7 @@ func TestDoorbellsOnlyWhenArmed(t *testing.T) {
 func TestDetectModeFindsAForeignWrite(t *testing.T) {
 	r, w, rung := open(t)
 	r.Header().Guard = debugwindow.GuardDetect
-	s := r.Add(7, 7, "sh")
+	s := r.Add(7, 7, 1, "sh")
 	s.Bind(0)
 	if !aCaller(s, func() {}) || len(rung.rung) != 0 {
 		t.Errorf("an untouched stack: bells %v", rung.rung)
@@ -151,24 +151,24 @@ func TestSlotsAreReusedAndTheirLackIsCounted(t *testing.T) {
 	n := int(r.Header().Tasks)
 	var slots []*Slot
 	for i := range n {
-		slots = append(slots, r.Add(i+1, i+1, "x"))
+		slots = append(slots, r.Add(i+1, i+1, 1, "x"))
 	}
-	if s := r.Add(9999, 9999, "y"); s != nil || r.Header().Unregistered != 1 {
+	if s := r.Add(9999, 9999, 1, "y"); s != nil || r.Header().Unregistered != 1 {
 		t.Errorf("slot %+v beyond the last, %d unregistered", s, r.Header().Unregistered)
 	}
-	slots[3].Close()
-	if s := r.Add(10000, 10000, "z"); s == nil || s.index != 3 {
+	slots[3].Close(0)
+	if s := r.Add(10000, 10000, 1, "z"); s == nil || s.index != 3 {
 		t.Errorf("slot %+v, want index 3", s)
 	}
 	if got := len(w.Tasks()); got != n {
 		t.Errorf("%d tasks, want %d", got, n)
 	}
 	var none *Registry
-	s := none.Add(1, 1, "x")
+	s := none.Add(1, 1, 1, "x")
 	s.Bind(0)
 	s.Park(debugwindow.WaitEvent)
-	if !s.Wake() {
+	if !s.Wake(0) {
 		t.Error("a task without a slot")
 	}
-	s.Close()
+	s.Close(0)
 }

@@ -1,0 +1,169 @@
+// Package tracewindow is the layout of the trace window, the kernel's flight recorder, its writer and its reader: one ring of fixed-size
+// binary events a CPU in a piece of guest RAM (bootinfo.Info.Trace). The kernel stores, nobody exits; the monitor reads
+// the rings of a running guest or a dead one, or a file that is a copy of them.
+//
+// # Writing
+//
+// Any context may write at any time, handlers of the nucleus included: a writer takes a slot of its CPU's ring with one
+// atomic addition and a number in the order of all CPUs with another, and stores the event. Nothing is locked, and
+// nobody waits. A writer that is preempted or moved in between still owns its slot, until the ring has gone round. The oldest
+// events are overwritten.
+//
+// # Reading
+//
+// Every event carries the number of its slot and a check word over all its bytes: events that are half written or half
+// overwritten are recognised, dropped and counted. What is lost is known too: slots taken minus events read. The
+// header says what the fields of each kind mean, so a reader needs no knowledge of the kernel's version.
+package tracewindow
+
+import "unsafe" // for sizes and offsets
+
+// Magic and Version open the window; the kernel writes Magic last.
+const (
+	Magic   = 0x4543_4152_544e_4952 // "RINTRACE"
+	Version = 1
+)
+
+// Sizes, in bytes.
+const (
+	HeaderSize = 4096
+	EventSize  = 64
+	ringHeader = 64
+	MaxCPUs    = 64
+	// MinRing is the smallest ring that Init makes, MinSize the smallest window for n CPUs.
+	minSlots = 64
+)
+
+// SizeFor is the size of a window with slots events a CPU.
+func SizeFor(cpus, slots int) uint64 {
+	return (HeaderSize + uint64(cpus)*(ringHeader+uint64(slots)*EventSize) + 4095) &^ 4095
+}
+
+// Kind is what an event tells.
+type Kind uint8
+
+// Kinds of events. Field names and formats are in the header's schema; this is its source.
+const (
+	None        Kind = iota
+	Switch           // a CPU runs another runtime thread
+	Block            // a task goes to sleep
+	Wake             // it runs again
+	Enter            // a system call begins; Code is its number
+	Exit             // it ends
+	Fault            // a page fault of user mode
+	KernelFault      // a page fault of the Go heap
+	FrameAlloc  // of physical memory; Code is the owner (debugwindow.FrameTable.Owners)
+	FrameFree
+	Signal // a signal is delivered to a task; Code is its number
+	IRQ    // an interrupt; Code is 0 for the timer, 1 for another CPU, 16+n for a line
+	Mark   // text
+	Task   // a task begins or has a new name
+	TaskEnd
+	Shootdown
+	numKinds
+)
+
+// NumKinds is how many kinds there are, None included.
+const NumKinds = int(numKinds)
+
+// Format says how a field is to be shown.
+type Format uint8
+
+// Formats.
+const (
+	Unused Format = iota
+	Hex
+	Signed
+	Unsigned
+	Result   // of a system call: a value or a negated errno
+	Code     // GVA of code
+	Address  // GVA
+	Physical // GPA
+	Nanos    // a time in ns
+	Ticks    // a time in counter ticks
+	Text     // eight characters, NUL padded
+	Wait     // debugwindow.Wait
+	How      // how a sleep ended: 0 woken, 1 interrupted, 2 timed out
+	AccessKind
+)
+
+// Meaning is the schema of one kind.
+type Meaning struct {
+	Name    [16]byte
+	Fields  [4][12]byte
+	Formats [4]Format
+	_       [4]byte
+}
+
+// Event is one event: the wire layout.
+type Event struct {
+	Seq  uint64 // in the order of all CPUs, from 1; 0: never written
+	Time uint64 // counter value
+	Kind Kind
+	CPU  uint8
+	Code uint16
+	Task uint32 // tid; for Switch, IRQ and what the nucleus does: 0
+	Args [4]uint64
+
+	Slot  uint32 // number of the slot since the beginning, modulo 2^32
+	Check uint32
+}
+
+// Header opens the window.
+type Header struct {
+	Magic      uint64
+	Version    uint32
+	Machine    uint32 // ELF machine number
+	Size       uint64 // of the window
+	CPUs       uint32
+	Slots      uint32 // a ring, a power of two
+	RingOffset uint32 // of ring 0 in the window
+	RingStride uint32
+	CounterHz  uint64
+	KernelVirt uint64 // GVA of the kernel image
+	KernelSize uint64
+	Started    uint64 // counter value of the beginning
+	WallClock  int64  // ns since 1970 then
+	_          [6]uint64
+
+	// Seq is the last number given out; in a cache line of its own.
+	Seq uint64
+	_   [7]uint64
+
+	Kinds [32]Meaning
+}
+
+var _ [HeaderSize - unsafe.Sizeof(Header{})]byte
+
+// ring opens a ring; the events follow.
+type ring struct {
+	next uint64 // slots taken so far
+	_    [7]uint64
+}
+
+var _ [ringHeader - unsafe.Sizeof(ring{})]byte
+
+// meanings are the schema. Static data without initialisation code, as the nucleus writes the header before
+// package initialisation.
+var meanings = [...]struct {
+	kind    Kind
+	name    string
+	fields  [4]string
+	formats [4]Format
+}{
+	{Switch, "switch", [4]string{"to", "from", "pc"}, [4]Format{Unsigned, Unsigned, Code}},
+	{Block, "block", [4]string{"wait", "call", "in", "by"}, [4]Format{Wait, Signed, Code, Code}},
+	{Wake, "wake", [4]string{"slept", "how"}, [4]Format{Ticks, How}},
+	{Enter, "enter", [4]string{"arg0", "arg1", "arg2", "arg3"}, [4]Format{Hex, Hex, Hex, Hex}},
+	{Exit, "exit", [4]string{"result", "took", "arg4", "arg5"}, [4]Format{Result, Ticks, Hex, Hex}},
+	{Fault, "fault", [4]string{"address", "access", "pc"}, [4]Format{Address, AccessKind, Address}},
+	{KernelFault, "kernel fault", [4]string{"address", "frame"}, [4]Format{Address, Physical}},
+	{FrameAlloc, "frame alloc", [4]string{"frame", "order", "by", "from"}, [4]Format{Physical, Unsigned, Code, Code}},
+	{FrameFree, "frame free", [4]string{"frame", "order", "by", "from"}, [4]Format{Physical, Unsigned, Code, Code}},
+	{Signal, "signal", [4]string{"code", "handler"}, [4]Format{Signed, Address}},
+	{IRQ, "irq", [4]string{"source", "pc"}, [4]Format{Unsigned, Address}},
+	{Mark, "mark", [4]string{"text", "", "", ""}, [4]Format{Text, Text, Text, Text}},
+	{Task, "task", [4]string{"pid", "parent", "name", ""}, [4]Format{Unsigned, Unsigned, Text, Text}},
+	{TaskEnd, "task end", [4]string{"status"}, [4]Format{Hex}},
+	{Shootdown, "shootdown", [4]string{"address", "size", "root", "cpus"}, [4]Format{Address, Hex, Physical, Hex}},
+}

@@ -1,0 +1,195 @@
+package tracewindow
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"unsafe"
+)
+
+type ram struct {
+	base uint64
+	b    []byte
+}
+
+func (r ram) Peek(gpa uint64, p []byte) int {
+	if gpa < r.base || gpa-r.base >= uint64(len(r.b)) {
+		return 0
+	}
+	return copy(p, r.b[gpa-r.base:])
+}
+
+const testBase = 0x20_0000
+
+func window(t testing.TB, cpus, slots int) (*Rings, ram) {
+	t.Helper()
+	words := make([]uint64, SizeFor(cpus, slots)/8)
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
+	r := new(Rings)
+	if r.On() {
+		t.Error("the zero value is on")
+	}
+	if !r.Init(uintptr(unsafe.Pointer(&words[0])), uint64(len(b)), cpus, &Header{CounterHz: 1000}) || !r.On() {
+		t.Fatal("Init failed")
+	}
+	return r, ram{testBase, b}
+}
+
+func read(t testing.TB, m ram, since uint64) ([]Event, Lost) {
+	t.Helper()
+	w, err := Open(m, testBase, uint64(len(m.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Events(since)
+}
+
+func TestLayoutIsPinned(t *testing.T) {
+	var h Header
+	var e Event
+	for _, f := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"Header", unsafe.Sizeof(h), 192 + 32*72}, {"Header.Seq", unsafe.Offsetof(h.Seq), 128}, {"Header.Kinds", unsafe.Offsetof(h.Kinds), 192},
+		{"Event", unsafe.Sizeof(e), EventSize}, {"Event.Args", unsafe.Offsetof(e.Args), 24}, {"Event.Check", unsafe.Offsetof(e.Check), 60},
+		{"Meaning", unsafe.Sizeof(Meaning{}), 72}, {"ring", unsafe.Sizeof(ring{}), ringHeader},
+	} {
+		if f.got != f.want {
+			t.Errorf("%s = %d, want %d", f.name, f.got, f.want)
+		}
+	}
+	for i := range meanings {
+		if len(meanings[i].name) > 15 {
+			t.Errorf("kind %s: name too long", meanings[i].name)
+		}
+		for _, f := range meanings[i].fields {
+			if len(f) > 11 {
+				t.Errorf("field %s: name too long", f)
+			}
+		}
+	}
+	if len(meanings) != NumKinds-1 {
+		t.Errorf("%d meanings for %d kinds", len(meanings), NumKinds)
+	}
+}
+
+func TestEventsComeInOrder(t *testing.T) {
+	r, m := window(t, 2, 64)
+	for i := range uint64(20) {
+		r.Emit(int(i%3), i*10, Enter, uint16(i), uint32(i), i, i+1, i+2, i+3) // CPU 2 does not exist
+	}
+	events, lost := read(t, m, 5)
+	if len(events) != 15 || lost != (Lost{}) {
+		t.Fatalf("%d events, lost %+v", len(events), lost)
+	}
+	for i, e := range events {
+		n := uint64(i) + 5
+		if e.Seq != n+1 || e.Time != n*10 || e.Kind != Enter || e.Code != uint16(n) || e.Task != uint32(n) || e.Args != [4]uint64{n, n + 1, n + 2, n + 3} {
+			t.Errorf("event %d: %+v", n, e)
+		}
+	}
+}
+
+func TestRingWrapKeepsTheLastAndCountsTheRest(t *testing.T) {
+	r, m := window(t, 1, 64)
+	for i := range uint64(1000) {
+		r.Emit(0, i, Mark, 0, 0, i, 0, 0, 0)
+	}
+	events, lost := read(t, m, 0)
+	if len(events) != 64 || lost.Overwritten != 936 || lost.Torn != 0 || events[0].Args[0] != 936 || events[63].Args[0] != 999 {
+		t.Errorf("%d events, lost %+v", len(events), lost)
+	}
+}
+
+func TestHalfWrittenEventsAreDroppedAndCounted(t *testing.T) {
+	r, m := window(t, 1, 64)
+	for i := range uint64(10) {
+		r.Emit(0, i, Mark, 0, 0, i, 0, 0, 0)
+	}
+	for byteInEvent := range EventSize {
+		at := HeaderSize + ringHeader + 4*EventSize + byteInEvent
+		m.b[at] ^= 0x40
+		events, lost := read(t, m, 0)
+		if len(events) != 9 || lost.Torn != 1 {
+			t.Errorf("byte %d changed: %d events, lost %+v", byteInEvent, len(events), lost)
+		}
+		m.b[at] ^= 0x40
+	}
+}
+
+func TestConcurrentWritersLoseNothing(t *testing.T) {
+	r, m := window(t, 2, 1<<14)
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 4000 {
+				r.Emit(w%2, uint64(i), Mark, 0, uint32(w), uint64(i), 0, 0, 0)
+			}
+		})
+	}
+	wg.Wait()
+	events, lost := read(t, m, 0)
+	if len(events) != 16000 || lost != (Lost{}) {
+		t.Fatalf("%d events, lost %+v", len(events), lost)
+	}
+	var next [4]uint64
+	for i, e := range events {
+		if e.Seq != uint64(i)+1 || e.Args[0] != next[e.Task] {
+			t.Fatalf("event %d: %+v, want %d of writer %d", i, e, next[e.Task], e.Task)
+		}
+		next[e.Task]++
+	}
+}
+
+func TestHeadersThatCannotBe(t *testing.T) {
+	for name, spoil := range map[string]func(*Header){
+		"magic": func(h *Header) { h.Magic++ }, "version": func(h *Header) { h.Version++ }, "size": func(h *Header) { h.Size *= 2 },
+		"no CPUs": func(h *Header) { h.CPUs = 0 }, "CPUs": func(h *Header) { h.CPUs = 65 }, "more CPUs": func(h *Header) { h.CPUs = 9 },
+		"no slots": func(h *Header) { h.Slots = 0 }, "odd slots": func(h *Header) { h.Slots = 63 }, "slots": func(h *Header) { h.Slots = 1 << 31 },
+		"offset": func(h *Header) { h.RingOffset = 8 }, "far": func(h *Header) { h.RingOffset = ^uint32(0) }, "stride": func(h *Header) { h.RingStride = 0 },
+	} {
+		_, m := window(t, 2, 64)
+		spoil((*Header)(unsafe.Pointer(&m.b[0])))
+		if _, err := Open(m, testBase, uint64(len(m.b))); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v, want ErrCorrupt", name, err)
+		}
+	}
+	if _, err := Open(ram{testBase, make([]byte, 8192)}, testBase, 8192); !errors.Is(err, ErrAbsent) {
+		t.Errorf("nothing written: %v", err)
+	}
+	if _, err := Open(ram{testBase, make([]byte, 100)}, testBase, 8192); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("short: %v", err)
+	}
+	var r Rings
+	if r.Init(0, 4096, 1, &Header{}) || r.On() {
+		t.Error("a window without room was taken")
+	}
+}
+
+func FuzzWindow(f *testing.F) {
+	r, m := window(f, 2, 64)
+	for i := range uint64(100) {
+		r.Emit(int(i%2), i, Kind(i%16), 0, 0, i, 0, 0, 0)
+	}
+	f.Add(m.b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		w, err := Open(ram{testBase, b}, testBase, uint64(len(b)))
+		if err != nil {
+			return
+		}
+		events, _ := w.Events(0)
+		for i := 1; i < len(events); i++ {
+			if events[i].Seq < events[i-1].Seq {
+				t.Fatal("out of order")
+			}
+		}
+	})
+}
+
+func BenchmarkEmit(b *testing.B) {
+	r, _ := window(b, 1, 1<<12)
+	for i := range b.N {
+		r.Emit(0, uint64(i), Enter, 1, 2, 3, 4, 5, 6)
+	}
+}
