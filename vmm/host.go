@@ -157,16 +157,20 @@ func (c *runCommand) inHosted(ctx context.Context, o guest.Options) error {
 	for _, a := range c.Add {
 		file("--add", a.Host, ":"+a.Guest, false)
 	}
-	if c.Phases == "-" {
-		argv = append(argv, "--phases", "-")
-	} else if c.Phases != "" {
-		// The file must exist to be shared.
-		f, openErr := os.OpenFile(c.Phases, os.O_CREATE|os.O_WRONLY, 0o644)
-		if openErr != nil {
-			return c.fail(fmt.Errorf("--phases: %w", openErr))
+	for _, output := range []struct{ option, name string }{{"--phases", c.Phases}, {"--trace", c.Trace}} {
+		switch {
+		case output.name == "":
+		case output.name == "-" && output.option == "--phases":
+			argv = append(argv, "--phases", "-")
+		default:
+			// The file must exist to be shared.
+			f, openErr := os.OpenFile(output.name, os.O_CREATE|os.O_WRONLY, 0o644)
+			if openErr != nil {
+				return c.fail(fmt.Errorf("%s: %w", output.option, openErr))
+			}
+			f.Close()
+			file(output.option, output.name, "", true)
 		}
-		f.Close()
-		file("--phases", c.Phases, "", true)
 	}
 	if c.Report != "" {
 		if mkdirErr := os.MkdirAll(c.Report, 0o755); mkdirErr != nil {

@@ -32,6 +32,7 @@ type commands struct {
 	Run       runCommand        `cmd:"" help:"Boot a guest and run a program in it."`
 	Contracts contractsCommands `cmd:"" help:"The contract suite: is it Linux?"`
 	controlCommands
+	Trace  traceCommand  `cmd:"" help:"Print the flight recorder of a guest, running or dead."`
 	Doctor doctorCommand `cmd:"" help:"Find out what this host's /dev/kvm can do, by trying it."`
 	Hosted cli.Commands  `cmd:"" help:"The KVM host in QEMU for machines whose own /dev/kvm will not do."`
 }

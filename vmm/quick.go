@@ -71,6 +71,8 @@ func (c *runCommand) quickFlag(name, value string) bool {
 		c.Name = value
 	case "--guard":
 		c.Guard = value
+	case "--trace":
+		c.Trace = value
 	case "--report":
 		c.Report = value
 	case "--phases":

@@ -12,7 +12,7 @@ func TestQuickRunAgreesWithKong(t *testing.T) {
 		{"run", "--", "/bin/ls", "-l"},
 		{"run", "ls", "--", "-v"},
 		{"run", "-v", "--arch", "arm64", "--cpus", "2", "--mem", "1G", "--host", "hosted", "--", "true"},
-		{"run", "--kernel", "k", "--initrd", "i", "--add", "a:/b", "--add", "c,d:/e", "--append", "x y=z", "--phases", "-", "--guard", "stacks=detect", "--report", "dir", "--timeout", "3m10s"},
+		{"run", "--kernel", "k", "--initrd", "i", "--add", "a:/b", "--add", "c,d:/e", "--append", "x y=z", "--phases", "-", "--guard", "stacks=detect", "--report", "dir", "--trace", "t.trace", "--timeout", "3m10s"},
 		{"run", "--initrd", "", "--append", ""},
 		{"run", "--verbose", "--phases", "file", "program", "--cpus", "7"},
 		{"run", "--mem", "16777216", "--host", "kvm", "--host", "auto"},

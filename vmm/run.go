@@ -32,6 +32,7 @@ type runCommand struct {
 	Timeout time.Duration    `placeholder:"D" help:"End the guest after this time (like 30s), with status 124."`
 	Guard   string           `placeholder:"stacks[=MODE]" help:"Watch the kernel stacks of sleeping tasks: stacks=detect or stacks=attribute (what stacks alone means). Exit status 66 when something was reported."`
 	Report  string           `placeholder:"DIR" help:"Write reports and what belongs to them into DIR/vm-debug-TIME."`
+	Trace   string           `placeholder:"FILE" help:"Turn the kernel's flight recorder on (debug=htrace) and save it to a file at the end, for vmm trace."`
 	Verbose bool             `short:"v" help:"Print the kernel's log, the boot phases and the system calls the kernel lacks."`
 	Phases  string           `placeholder:"FILE" help:"Write the boot phases, exits and memory use as JSON; - prints a table of the phases to standard error."`
 	Host    string           `enum:"auto,kvm,hosted" default:"auto" help:"Where to run: this machine's /dev/kvm (kvm), the KVM host in QEMU (hosted), or what works (auto)."`
@@ -94,6 +95,7 @@ func (c *runCommand) options() guest.Options {
 		CPUs: c.CPUs, Memory: uint64(c.Mem), Kernel: c.Kernel, Add: c.Add, CommandLine: c.Append,
 		Program: c.Program, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Started: c.started,
 		Measure: c.Phases != "" && c.Phases != "-",
+		Trace:   c.Trace,
 		Env:     []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "USER=root"},
 	}
 	if t := os.Getenv("TERM"); t != "" {

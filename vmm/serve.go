@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ func serveControl(name *control.Name, l *guest.Live) (end func(), err error) {
 	}
 	l.SetName(name.String())
 	s := control.NewServer(l)
+	s.HandleStream("GET /v1/trace", "application/octet-stream", func(_ *http.Request, w io.Writer) error { return l.WriteTrace(w) })
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := s.Serve(listener); err != nil {

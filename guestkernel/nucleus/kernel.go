@@ -269,6 +269,9 @@ func leave(c *cpuState, me int) {
 		c.haltedAt = 0
 		c.idleTime += halted
 		adaptPoll(c, halted < maxPoll)
+		if tracing.On() {
+			traceEvent(tracewindow.IRQ, uint16(source), source, 0, 0, 0) // it ended idleness
+		}
 		interrupted(c, me, source)
 	}
 	if !s.work(me) {
@@ -361,9 +364,6 @@ func sendKicks(me int) {
 // interrupted does what an interrupt source asks for. Lock held.
 func interrupted(c *cpuState, me int, source uint64) {
 	s := &k.sched
-	if tracing.On() {
-		traceEvent(tracewindow.IRQ, uint16(source), source, c.lastTrap.pc, 0, 0)
-	}
 	switch {
 	case source == sourceTimer:
 		now := nanotime()
@@ -404,6 +404,9 @@ func handleInterrupt(t *context, source uint64) {
 	c := &k.cpus[me]
 	c.traps++
 	c.lastTrap = lastTrap{trapInterrupt, source, pc}
+	if tracing.On() {
+		traceEvent(tracewindow.IRQ, uint16(source), source, pc, 0, 0)
+	}
 	interrupted(c, me, source)
 	leave(c, me)
 }

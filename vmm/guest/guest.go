@@ -59,6 +59,8 @@ type Options struct {
 
 	// Started is when the caller's process began, for Outcome.Phases.
 	Started time.Time
+	// Trace is a file to which the kernel's flight recorder is saved at the end; it is on then. "": no file.
+	Trace string
 	// Measure asks for Outcome.Use.
 	Measure bool
 }
@@ -197,9 +199,9 @@ func (g *guest) build() error {
 	g.phases.mark("devices added")
 	q := &boot.Request{
 		Layout: layout, Memory: g.m.Memory(), CPUs: g.o.CPUs, Kernel: kernel, KernelSize: uint64(kernelSize),
-		CommandLine: g.o.CommandLine, Virtio: g.m.VirtioWindows(),
+		CommandLine: g.commandLine(), Virtio: g.m.VirtioWindows(),
 		InitrdSize: uint64(initramfs.size), Initrd: initramfs.write,
-		Mark: g.phases.mark, DebugSize: debugSize(g.o.Memory),
+		Mark: g.phases.mark, DebugSize: debugSize(g.o.Memory), TraceSize: traceSize(g.o.CPUs, g.o.Memory, g.commandLine()),
 	}
 	if unchanging(kernel) {
 		q.Share = func(gpa, size uint64, offset int64) error { return g.m.Memory().Share(gpa, size, kernel, offset) }
@@ -331,6 +333,9 @@ func (g *guest) run(ctx context.Context) (Outcome, error) {
 	o := Outcome{Missing: session.result.Missing, Kernel: session.result.Kernel, Phases: g.phases}
 	if g.tail != nil {
 		o.Log = g.tail.bytes()
+	}
+	if err := g.saveTrace(); err != nil {
+		return o, err
 	}
 	if g.o.Measure {
 		o.Use = new(Use)

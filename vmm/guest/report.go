@@ -44,6 +44,7 @@ func (g *guest) report(in *report.Input, cpus []machine.CPUState) string {
 	var b strings.Builder
 	// A strings.Builder takes every write.
 	_ = report.Write(&b, in)
+	g.writeHistory(&b, in.Symbols)
 	return b.String()
 }
 
