@@ -28,7 +28,7 @@ const (
 const (
 	HeaderSize = 4096
 	EventSize  = 64
-	ringHeader = 64
+	ringHeader = 64 // a ring begins with the number of slots taken so far, alone in its cache line
 	MaxCPUs    = 64
 	// MinRing is the smallest ring that Init makes, MinSize the smallest window for n CPUs.
 	minSlots = 64
@@ -52,7 +52,7 @@ const (
 	Exit             // it ends
 	Fault            // a page fault of user mode
 	KernelFault      // a page fault of the Go heap
-	FrameAlloc  // of physical memory; Code is the owner (debugwindow.FrameTable.Owners)
+	FrameAlloc       // of physical memory; Code is the owner (debugwindow.FrameTable.Owners)
 	FrameFree
 	Signal // a signal is delivered to a task; Code is its number
 	IRQ    // an interrupt; Code is 0 for the timer, 1 for another CPU, 16+n for a line
@@ -134,14 +134,6 @@ type Header struct {
 }
 
 var _ [HeaderSize - unsafe.Sizeof(Header{})]byte
-
-// ring opens a ring; the events follow.
-type ring struct {
-	next uint64 // slots taken so far
-	_    [7]uint64
-}
-
-var _ [ringHeader - unsafe.Sizeof(ring{})]byte
 
 // meanings are the schema. Static data without initialisation code, as the nucleus writes the header before
 // package initialisation.
