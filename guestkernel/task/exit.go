@@ -145,7 +145,7 @@ func (k *Kernel) groupEndedLocked(g *Group) {
 		g.realTimer.Stop()
 	}
 	g.deleteTimersLocked()
-	k.hangupIfOrphanedLocked(g.pgroup, g)
+	k.hangupIfOrphanedLocked(g.pgroup, g.parent, g)
 	for _, child := range g.children {
 		k.adoptLocked(child, g)
 	}
@@ -202,7 +202,7 @@ func (k *Kernel) adoptLocked(child, old *Group) {
 		k.tellOfEndLocked(child)
 		return
 	}
-	k.hangupIfOrphanedLocked(child.pgroup, nil)
+	k.hangupIfOrphanedLocked(child.pgroup, old, nil)
 }
 
 // reapLocked removes a zombie.

@@ -210,9 +210,10 @@ func (k *Kernel) orphanedLocked(pg *ProcessGroup, without *Group) bool {
 	return true
 }
 
-// hangupIfOrphanedLocked sends SIGHUP and SIGCONT to a group that has just been orphaned and has stopped members.
-func (k *Kernel) hangupIfOrphanedLocked(pg *ProcessGroup, leaving *Group) {
-	if !k.orphanedLocked(pg, leaving) {
+// hangupIfOrphanedLocked sends SIGHUP and SIGCONT to a group that has just been orphaned and has stopped members. It loses the tie to parent, of a member that
+// leaves (or, nil, of one that got another parent): when that was no tie, the group has not become an orphan now (kill_orphaned_pgrp).
+func (k *Kernel) hangupIfOrphanedLocked(pg *ProcessGroup, parent, leaving *Group) {
+	if parent == nil || parent.pgroup == pg || parent.pgroup.session != pg.session || !k.orphanedLocked(pg, leaving) {
 		return
 	}
 	stopped := false
