@@ -8,15 +8,19 @@ import (
 
 // kernelOptions are the words of the kernel command line that this package knows.
 type kernelOptions struct {
-	strace bool // print every system call to the log
+	strace  bool // print every system call to the log
+	account bool // say at the end whether everything is accounted for
 }
 
 func options() kernelOptions { return parseOptions(nucleus.CommandLine()) }
 
 func parseOptions(line string) (o kernelOptions) {
 	for _, w := range strings.Fields(line) {
-		if w == "strace" {
+		switch w {
+		case "strace":
 			o.strace = true
+		case "account":
+			o.account = true
 		}
 	}
 	return o

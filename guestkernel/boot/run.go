@@ -373,10 +373,30 @@ func (s *system) serve(commands <-chan received) error {
 
 // checkLeaks reports what user memory is left when no task is: only the zero frame may be.
 func (s *system) checkLeaks() {
-	owned := nucleus.FrameStats().Owned
+	stats := nucleus.FrameStats()
+	owned := stats.Owned
+	if options().account {
+		s.account(stats)
+	}
 	if user, contexts := owned[nucleus.OwnerUser], owned[nucleus.OwnerContext]; user > 1 || contexts > 0 {
 		nucleus.LogWrite(fmt.Appendf(nil, "ringo: leak: all tasks have ended, but %d frames of user memory and %d user contexts are in use\n", user-1, contexts))
 	}
+}
+
+// account adds everything up and says so: every frame has one owner, and tasks have given theirs back.
+func (s *system) account(stats nucleus.Stats) {
+	sum, list := stats.FreeFrames, ""
+	for owner, n := range stats.Owned {
+		if o := nucleus.Owner(owner); n > 0 && o != nucleus.OwnerFree && o != nucleus.OwnerReserved {
+			sum += n
+			list += fmt.Sprintf(", %s %d", o, n)
+		}
+	}
+	text := "all frames and tasks accounted for"
+	if live := s.tasks.Live(); live != 0 || sum != stats.TotalFrames || stats.Owned[nucleus.OwnerUser] > 1 || stats.Owned[nucleus.OwnerContext] > 0 {
+		text = fmt.Sprintf("leak: %d tasks live, %d frames have owners or are free", live, sum)
+	}
+	nucleus.LogWrite(fmt.Appendf(nil, "ringo: accounts: %s: %d frames, free %d%s\n", text, stats.TotalFrames, stats.FreeFrames, list))
 }
 
 // streams makes the program's standard streams.

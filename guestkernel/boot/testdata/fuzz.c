@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 static unsigned long long s;
 static unsigned long long rnd(void) { s ^= s << 13; s ^= s >> 7; s ^= s << 17; return s; }
@@ -43,10 +44,12 @@ static int skip(long n) {
 	return 0;
 }
 int main(int argc, char **argv) {
-	int rounds = argc > 1 ? atoi(argv[1]) : 50; unsigned long long seed = argc > 2 ? atoll(argv[2]) : 1;
+	// "60" is 60 rounds, "60s" a minute.
+	int rounds = argc > 1 ? atoi(argv[1]) : 50; time_t end = argc > 1 && strchr(argv[1], 's') ? time(0) + rounds : 0; unsigned long long seed = argc > 2 ? atoll(argv[2]) : 1;
 	long only = argc > 3 ? atol(argv[3]) : -1;
 	int died = 0;
-	for (int i = 0; i < rounds; i++) {
+	int done = 0;
+	for (int i = 0; end ? time(0) < end : i < rounds; i++, done++) {
 		pid_t p = fork();
 		if (!p) {
 			s = seed * 1000003 + i * 7919 + 1; for (int k = 0; k < 10; k++) rnd();
@@ -70,6 +73,6 @@ int main(int argc, char **argv) {
 		died += WIFSIGNALED(st);
 	}
 	while (wait(0) > 0) {}
-	printf("%d rounds done\n", rounds);
+	printf("%d rounds done\n", done);
 	return 0;
 }
