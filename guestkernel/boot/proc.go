@@ -5,9 +5,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringo/guestkernel/fs/cgroupfs"
 	"ringo/guestkernel/fs/devpts"
 	"ringo/guestkernel/fs/devtmpfs"
 	"ringo/guestkernel/fs/procfs"
+	"ringo/guestkernel/fs/sysfs"
 	"ringo/guestkernel/fs/tmpfs"
 	"ringo/guestkernel/ipc"
 	"ringo/guestkernel/syscalls"
@@ -65,6 +67,14 @@ func MountSystem(ns *vfs.Namespace, root RootConfig, s System) error {
 	pts := devpts.New(root.Devices, s.Tasks, sessions)
 	vfs.RegisterType(vfs.Type{Name: "devpts", NoDev: true, New: func(vfs.Caller, string, string) (*vfs.Superblock, error) { return pts, nil }})
 	if err := mount(pts, "/dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC); err != nil {
+		return err
+	}
+	system := sysfs.Register(sysfs.Config{CPUs: s.CPUs, Memory: s.Memory})
+	groups := cgroupfs.Register(s.Tasks)
+	if err := mount(system, "/sys", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC); err != nil {
+		return err
+	}
+	if err := mount(groups, "/sys/fs/cgroup", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC); err != nil {
 		return err
 	}
 	return mount(procfs.New(c, s.Tasks.FirstPIDNamespace()), "/proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC)

@@ -20,6 +20,7 @@ type RootConfig struct {
 	Log     func([]byte) // takes /dev/kmsg
 	Nodes   []devtmpfs.Node
 	Devices *vfs.Devices // the memory devices are added
+	Pages   int64        // how many pages files may take beside the archive's; 0: all
 }
 
 // NewRoot makes the tree: a tmpfs with the initramfs unpacked in it, and /dev. Mount points that the archive lacks are made.
@@ -47,6 +48,9 @@ func NewRoot(c RootConfig) (*vfs.Namespace, error) {
 	dev, err := devtmpfs.New(devtmpfs.Options{Frames: c.Frames, Devices: c.Devices, Nodes: c.Nodes})
 	if err != nil {
 		return nil, fmt.Errorf("filling /dev: %w", err)
+	}
+	if c.Pages > 0 {
+		ns.Root().Mount.Superblock().FS.(*tmpfs.FS).SetLimit(c.Pages)
 	}
 	p, err := vfs.Lookup(caller, at, "dev", vfs.Follow)
 	if err != nil {

@@ -261,6 +261,7 @@ func (s *system) makeRoot() error {
 	s.root = RootConfig{
 		Frames: frames{nucleus.OwnerPageCache}, Archive: archive, Random: fillRandom,
 		Log: func(b []byte) { nucleus.LogWrite(b) }, Devices: devices, Nodes: tty.Nodes,
+		Pages: int64(nucleus.FrameStats().TotalFrames / 2),
 	}
 	var err error
 	s.ns, err = NewRoot(s.root)

@@ -170,6 +170,14 @@ func (s *Space) Resident(addr, length uint64) ([]byte, error) {
 	return out, nil
 }
 
+// ResidentSize is how many bytes of a range are in memory.
+func (s *Space) ResidentSize(start, end uint64) (n uint64) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.pages.each(start, end, func(uint64, *pte) { n += PageSize })
+	return n
+}
+
 // Covered says whether the whole range is mapped (msync(2) answers ENOMEM otherwise).
 func (s *Space) Covered(addr, length uint64) bool {
 	end, err := checkRange(pageDown(addr), length+addr&pageMask)

@@ -49,12 +49,24 @@ func fchmodat2(t *task.Task, a Args) (uint64, error) {
 	return 0, vfs.Chmod(t, p, a.Uint(2))
 }
 
+// changeOwner gives p the owner that the caller means.
+func changeOwner(t *task.Task, p vfs.Path, uid, gid uint32) error {
+	uid, err := kernelUID(t, uid)
+	if err != nil {
+		return err
+	}
+	if gid, err = kernelGID(t, gid); err != nil {
+		return err
+	}
+	return vfs.Chown(t, p, uid, gid)
+}
+
 func chown(t *task.Task, a Args) (uint64, error) {
 	p, err := lookup(t, unix.AT_FDCWD, a[0], vfs.Follow)
 	if err != nil {
 		return 0, err
 	}
-	return 0, vfs.Chown(t, p, a.Uint(1), a.Uint(2))
+	return 0, changeOwner(t, p, a.Uint(1), a.Uint(2))
 }
 
 func lchown(t *task.Task, a Args) (uint64, error) {
@@ -62,7 +74,7 @@ func lchown(t *task.Task, a Args) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return 0, vfs.Chown(t, p, a.Uint(1), a.Uint(2))
+	return 0, changeOwner(t, p, a.Uint(1), a.Uint(2))
 }
 
 func fchown(t *task.Task, a Args) (uint64, error) {
@@ -71,7 +83,7 @@ func fchown(t *task.Task, a Args) (uint64, error) {
 		return 0, err
 	}
 	defer d.Unref()
-	return 0, vfs.Chown(t, d.Path(), a.Uint(1), a.Uint(2))
+	return 0, changeOwner(t, d.Path(), a.Uint(1), a.Uint(2))
 }
 
 func fchownat(t *task.Task, a Args) (uint64, error) {
@@ -79,7 +91,7 @@ func fchownat(t *task.Task, a Args) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return 0, vfs.Chown(t, p, a.Uint(2), a.Uint(3))
+	return 0, changeOwner(t, p, a.Uint(2), a.Uint(3))
 }
 
 // timePair reads two pairs of 64-bit words; unit is how many nanoseconds one of the second words is.

@@ -70,8 +70,7 @@ func epollCtl(t *task.Task, a Args) (uint64, error) {
 		return 0, err
 	}
 	defer d.Unref()
-	switch d.Inode().Attributes().Type() {
-	case unix.S_IFREG, unix.S_IFDIR:
+	if !d.Pollable() {
 		return 0, unix.EPERM
 	}
 	ep, err := eventfs.EpollOf(epd)

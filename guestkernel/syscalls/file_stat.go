@@ -43,12 +43,20 @@ func lookupAt(t *task.Task, dirfd int, pathAddr uint64, at, allowed uint32) (vfs
 	return lookup(t, dirfd, pathAddr, flags)
 }
 
+// statOf answers the attributes with the owner as the caller names it.
+func statOf(t *task.Task, p vfs.Path) vfs.Stat {
+	s := vfs.StatOf(p.Inode())
+	u := t.Creds().User
+	s.UID, s.GID = u.UID(s.UID), u.GID(s.GID)
+	return s
+}
+
 func putStat(t *task.Task, addr uint64, p vfs.Path, err error) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
 	var st unix.Stat_t
-	return 0, t.CopyOutUser(addr, statBytes(&st, vfs.StatOf(p.Inode())))
+	return 0, t.CopyOutUser(addr, statBytes(&st, statOf(t, p)))
 }
 
 func statCall(t *task.Task, a Args) (uint64, error) {
@@ -87,12 +95,12 @@ func statx(t *task.Task, a Args) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return 0, t.CopyOutUser(a[4], statxBytes(p, mask))
+	return 0, t.CopyOutUser(a[4], statxBytes(t, p, mask))
 }
 
 // statxBytes lays out struct statx, which is the same on both architectures. It answers the basic fields and the birth time always, like tmpfs.
-func statxBytes(p vfs.Path, mask uint32) []byte {
-	s := vfs.StatOf(p.Inode())
+func statxBytes(t *task.Task, p vfs.Path, mask uint32) []byte {
+	s := statOf(t, p)
 	b := make([]byte, 256)
 	got := uint32(unix.STATX_BASIC_STATS | unix.STATX_BTIME)
 	if mask&unix.STATX_MNT_ID != 0 {

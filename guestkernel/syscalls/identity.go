@@ -1,7 +1,6 @@
 package syscalls
 
 import (
-	"encoding/binary"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -29,10 +28,10 @@ func init() {
 			sid, err := t.SetSID()
 			return uint64(sid), err
 		},
-		"getuid":    func(t *task.Task, _ Args) (uint64, error) { return uint64(t.Creds().UID), nil },
-		"geteuid":   func(t *task.Task, _ Args) (uint64, error) { return uint64(t.Creds().EUID), nil },
-		"getgid":    func(t *task.Task, _ Args) (uint64, error) { return uint64(t.Creds().GID), nil },
-		"getegid":   func(t *task.Task, _ Args) (uint64, error) { return uint64(t.Creds().EGID), nil },
+		"getuid":    func(t *task.Task, _ Args) (uint64, error) { c := t.Creds(); return uint64(c.User.UID(c.UID)), nil },
+		"geteuid":   func(t *task.Task, _ Args) (uint64, error) { c := t.Creds(); return uint64(c.User.UID(c.EUID)), nil },
+		"getgid":    func(t *task.Task, _ Args) (uint64, error) { c := t.Creds(); return uint64(c.User.GID(c.GID)), nil },
+		"getegid":   func(t *task.Task, _ Args) (uint64, error) { c := t.Creds(); return uint64(c.User.GID(c.EGID)), nil },
 		"getresuid": sysGetresuid,
 		"getresgid": sysGetresgid,
 		"getgroups": sysGetgroups,
@@ -55,14 +54,34 @@ func init() {
 // keep is the argument that leaves an id alone.
 const keep = ^uint32(0)
 
+// kernelUID and kernelGID are the ids that the caller means; keep stays. The error is EINVAL for ids that its user namespace does not map.
+func kernelUID(t *task.Task, id uint32) (uint32, error) {
+	return mapped(id, t.Creds().User.KernelUID)
+}
+
+func kernelGID(t *task.Task, id uint32) (uint32, error) {
+	return mapped(id, t.Creds().User.KernelGID)
+}
+
+func mapped(id uint32, to func(uint32) uint32) (uint32, error) {
+	if id == keep {
+		return keep, nil
+	}
+	k := to(id)
+	if k == vfs.InvalidID {
+		return 0, unix.EINVAL
+	}
+	return k, nil
+}
+
 func sysGetresuid(t *task.Task, a Args) (uint64, error) {
 	c := t.Creds()
-	return putIDs(t, a, c.UID, c.EUID, c.SUID)
+	return putIDs(t, a, c.User.UID(c.UID), c.User.UID(c.EUID), c.User.UID(c.SUID))
 }
 
 func sysGetresgid(t *task.Task, a Args) (uint64, error) {
 	c := t.Creds()
-	return putIDs(t, a, c.GID, c.EGID, c.SGID)
+	return putIDs(t, a, c.User.GID(c.GID), c.User.GID(c.EGID), c.User.GID(c.SGID))
 }
 
 func putIDs(t *task.Task, a Args, ids ...uint32) (uint64, error) {
@@ -75,24 +94,25 @@ func putIDs(t *task.Task, a Args, ids ...uint32) (uint64, error) {
 }
 
 func sysGetgroups(t *task.Task, a Args) (uint64, error) {
-	groups, size := t.Creds().Groups, a.Int(0)
+	c, size := t.Creds(), a.Int(0)
 	switch {
 	case size < 0:
 		return 0, unix.EINVAL
 	case size == 0:
-		return uint64(len(groups)), nil
-	case size < len(groups):
+		return uint64(len(c.Groups)), nil
+	case size < len(c.Groups):
 		return 0, unix.EINVAL
 	}
-	b := make([]byte, 4*len(groups))
-	for i, g := range groups {
-		binary.LittleEndian.PutUint32(b[4*i:], g)
+	b := make([]byte, 4*len(c.Groups))
+	for i, g := range c.Groups {
+		le.PutUint32(b[4*i:], c.User.GID(g))
 	}
-	return uint64(len(groups)), t.CopyOutUser(a[1], b)
+	return uint64(len(c.Groups)), t.CopyOutUser(a[1], b)
 }
 
 func sysSetgroups(t *task.Task, a Args) (uint64, error) {
-	if !t.Creds().Has(unix.CAP_SETGID) {
+	c := *t.Creds()
+	if !c.Effective.Has(unix.CAP_SETGID) || !c.User.MaySetgroups() {
 		return 0, unix.EPERM
 	}
 	n := a.Uint(0)
@@ -103,10 +123,11 @@ func sysSetgroups(t *task.Task, a Args) (uint64, error) {
 	if err := t.CopyInUser(a[1], b); err != nil {
 		return 0, err
 	}
-	c := *t.Creds()
 	c.Groups = make([]uint32, n)
 	for i := range c.Groups {
-		c.Groups[i] = binary.LittleEndian.Uint32(b[4*i:])
+		if c.Groups[i] = c.User.KernelGID(le.Uint32(b[4*i:])); c.Groups[i] == vfs.InvalidID {
+			return 0, unix.EINVAL
+		}
 	}
 	slices.Sort(c.Groups)
 	t.SetCreds(&c)
@@ -114,8 +135,9 @@ func sysSetgroups(t *task.Task, a Args) (uint64, error) {
 }
 
 func sysSetuid(t *task.Task, a Args) (uint64, error) {
-	old, uid := t.Creds(), a.Uint(0)
-	if uid == keep {
+	old := t.Creds()
+	uid, err := kernelUID(t, a.Uint(0))
+	if err != nil || uid == keep {
 		return 0, unix.EINVAL
 	}
 	c := *old
@@ -126,13 +148,14 @@ func sysSetuid(t *task.Task, a Args) (uint64, error) {
 		return 0, unix.EPERM
 	}
 	c.EUID, c.FSUID = uid, uid
-	t.SetCreds(dropCaps(old, &c))
+	setUserIDs(t, c.AfterSetUID(old))
 	return 0, nil
 }
 
 func sysSetgid(t *task.Task, a Args) (uint64, error) {
-	old, gid := t.Creds(), a.Uint(0)
-	if gid == keep {
+	old := t.Creds()
+	gid, err := kernelGID(t, a.Uint(0))
+	if err != nil || gid == keep {
 		return 0, unix.EINVAL
 	}
 	c := *old
@@ -143,8 +166,19 @@ func sysSetgid(t *task.Task, a Args) (uint64, error) {
 		return 0, unix.EPERM
 	}
 	c.EGID, c.FSGID = gid, gid
-	t.SetCreds(&c)
+	setUserIDs(t, &c)
 	return 0, nil
+}
+
+// setUserIDs replaces the credentials by a call that set ids: a process of other effective ids than before is not dumpable, and its parent's death is
+// no signal any more (commit_creds).
+func setUserIDs(t *task.Task, c *vfs.Creds) {
+	old := t.Creds()
+	t.SetCreds(c)
+	if old.EUID != c.EUID || old.EGID != c.EGID || old.FSUID != c.FSUID || old.FSGID != c.FSGID || c.Permitted&^old.Permitted != 0 {
+		t.Group().SetDumpable(false)
+		t.SetParentDeathSignal(0)
+	}
 }
 
 // setresuid is setresuid(2), and setreuid(2) with its rule for the saved id.
@@ -152,8 +186,16 @@ func setresuid(t *task.Task, r, e, s uint32, re bool) error {
 	old := t.Creds()
 	c := *old
 	priv := old.Effective.Has(unix.CAP_SETUID)
-	for _, id := range []uint32{r, e, s} {
-		if id != keep && !priv && id != old.UID && id != old.EUID && id != old.SUID {
+	ids := []*uint32{&r, &e, &s}
+	for _, id := range ids {
+		k, err := kernelUID(t, *id)
+		if err != nil {
+			return err
+		}
+		*id = k
+	}
+	for _, id := range ids {
+		if *id != keep && !priv && *id != old.UID && *id != old.EUID && *id != old.SUID {
 			return unix.EPERM
 		}
 	}
@@ -167,7 +209,7 @@ func setresuid(t *task.Task, r, e, s uint32, re bool) error {
 		c.SUID = c.EUID
 	}
 	c.FSUID = c.EUID
-	t.SetCreds(dropCaps(old, &c))
+	setUserIDs(t, c.AfterSetUID(old))
 	return nil
 }
 
@@ -175,8 +217,16 @@ func setresgid(t *task.Task, r, e, s uint32, re bool) error {
 	old := t.Creds()
 	c := *old
 	priv := old.Effective.Has(unix.CAP_SETGID)
-	for _, id := range []uint32{r, e, s} {
-		if id != keep && !priv && id != old.GID && id != old.EGID && id != old.SGID {
+	ids := []*uint32{&r, &e, &s}
+	for _, id := range ids {
+		k, err := kernelGID(t, *id)
+		if err != nil {
+			return err
+		}
+		*id = k
+	}
+	for _, id := range ids {
+		if *id != keep && !priv && *id != old.GID && *id != old.EGID && *id != old.SGID {
 			return unix.EPERM
 		}
 	}
@@ -187,7 +237,7 @@ func setresgid(t *task.Task, r, e, s uint32, re bool) error {
 		c.SGID = c.EGID
 	}
 	c.FSGID = c.EGID
-	t.SetCreds(&c)
+	setUserIDs(t, &c)
 	return nil
 }
 
@@ -197,37 +247,24 @@ func set(p *uint32, v uint32) {
 	}
 }
 
-// dropCaps applies what a change of user ids does to capabilities (capabilities(7)).
-func dropCaps(old, c *vfs.Creds) *vfs.Creds {
-	root := func(c *vfs.Creds) bool { return c.UID == 0 || c.EUID == 0 || c.SUID == 0 }
-	if root(old) && !root(c) {
-		c.Permitted, c.Effective, c.Ambient = 0, 0, 0
-	}
-	switch {
-	case old.EUID == 0 && c.EUID != 0:
-		c.Effective = 0
-	case old.EUID != 0 && c.EUID == 0:
-		c.Effective = c.Permitted
-	}
-	return c
-}
-
 func sysSetfsuid(t *task.Task, a Args) (uint64, error) {
-	old, id := t.Creds(), a.Uint(0)
-	if id == old.UID || id == old.EUID || id == old.SUID || id == old.FSUID || id != keep && old.Effective.Has(unix.CAP_SETUID) {
+	old := t.Creds()
+	id := old.User.KernelUID(a.Uint(0))
+	if id != vfs.InvalidID && (id == old.UID || id == old.EUID || id == old.SUID || id == old.FSUID || old.Effective.Has(unix.CAP_SETUID)) {
 		c := *old
 		c.FSUID = id
-		t.SetCreds(&c)
+		setUserIDs(t, c.AfterSetFSUID(old))
 	}
-	return uint64(old.FSUID), nil
+	return uint64(old.User.UID(old.FSUID)), nil
 }
 
 func sysSetfsgid(t *task.Task, a Args) (uint64, error) {
-	old, id := t.Creds(), a.Uint(0)
-	if id == old.GID || id == old.EGID || id == old.SGID || id == old.FSGID || id != keep && old.Effective.Has(unix.CAP_SETGID) {
+	old := t.Creds()
+	id := old.User.KernelGID(a.Uint(0))
+	if id != vfs.InvalidID && (id == old.GID || id == old.EGID || id == old.SGID || id == old.FSGID || old.Effective.Has(unix.CAP_SETGID)) {
 		c := *old
 		c.FSGID = id
-		t.SetCreds(&c)
+		setUserIDs(t, &c)
 	}
-	return uint64(old.FSGID), nil
+	return uint64(old.User.GID(old.FSGID)), nil
 }

@@ -187,7 +187,7 @@ func claimed(t *task.Task, pid int, uid, gid uint32) (*socket.Credentials, error
 	cr := t.Creds()
 	pid, uid, gid = t.Global(pid), cr.User.KernelUID(uid), cr.User.KernelGID(gid)
 	if pid != t.PID() {
-		if !cr.Effective.Has(unix.CAP_SYS_ADMIN) {
+		if !cr.Has(unix.CAP_SYS_ADMIN) {
 			return nil, unix.EPERM
 		}
 		if t.Kernel().FindGroup(pid) == nil {

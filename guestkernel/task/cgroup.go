@@ -3,6 +3,7 @@ package task
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -23,7 +24,9 @@ type Cgroup struct {
 	dead      bool
 	subtree   bool // pids is in cgroup.subtree_control
 	max       int  // pids.max, NoLimit
-	tasks     int  // threads here and below that nobody has waited for: pids.current
+	maxDepth  int
+	maxBelow  int
+	tasks     int // threads here and below that nobody has waited for: pids.current
 	peak      int
 	refused   int // forks that failed by the limit of this group: pids.events
 	populated int // live processes here, and children that are populated
@@ -32,11 +35,26 @@ type Cgroup struct {
 	Events    CgroupEvents
 }
 
-// CgroupEvents are the files of a group that tell changes: each a queue for poll and a hook for inotify.
+// CgroupEvents are the files of a group that tell changes.
 type CgroupEvents struct {
-	Events, Pids wait.Queue
-	// Modified, if set, is called with a file's name; it must not block or take locks of this package.
-	Modified func(file string)
+	Events, Pids CgroupNews
+	modified     func(file string)
+}
+
+// CgroupNews is a queue for poll with a count of the changes.
+type CgroupNews struct {
+	wait.Queue
+	epoch atomic.Uint64
+}
+
+// Epoch is the number of changes so far.
+func (n *CgroupNews) Epoch() uint64 { return n.epoch.Load() }
+
+// SetModified has hook called with a file's name when its contents have changed; it must not block or take locks of this package.
+func (c *Cgroup) SetModified(hook func(file string)) {
+	c.k.mu.Lock()
+	defer c.k.mu.Unlock()
+	c.Events.modified = hook
 }
 
 // NoLimit is "max".
@@ -53,7 +71,7 @@ type CgroupNamespace struct {
 func (n *CgroupNamespace) Root() *Cgroup { return n.root }
 
 func newRootCgroup(k *Kernel) *Cgroup {
-	return &Cgroup{k: k, id: 1, children: make(map[string]*Cgroup), members: make(map[*Group]struct{}), max: NoLimit}
+	return &Cgroup{k: k, id: 1, children: make(map[string]*Cgroup), members: make(map[*Group]struct{}), max: NoLimit, maxDepth: NoLimit, maxBelow: NoLimit}
 }
 
 func (k *Kernel) newCgroupNamespace(t *Task, owner *vfs.UserNamespace) *CgroupNamespace {
@@ -143,8 +161,11 @@ func (c *Cgroup) Make(name string) (*Cgroup, error) {
 	case c.children[name] != nil:
 		return nil, unix.EEXIST
 	}
-	depth := 0
+	depth := 1
 	for a := c; a != nil; a = a.parent {
+		if a.maxDepth != NoLimit && depth > a.maxDepth || a.maxBelow != NoLimit && len(a.belowLocked()) > a.maxBelow {
+			return nil, unix.EAGAIN
+		}
 		depth++
 	}
 	if depth > maxCgroupDepth {
@@ -187,8 +208,10 @@ func (c *Cgroup) Limited() bool {
 func (c *Cgroup) chargeLocked(n int, force bool) error {
 	for a := c; a != nil && !force; a = a.parent {
 		if a.limited() && a.max != NoLimit && a.tasks+n > a.max {
-			a.refused++
-			a.tell(&a.Events.Pids, "pids.events")
+			for o := a; o.parent != nil; o = o.parent {
+				o.refused++
+				o.tell(&o.Events.Pids, "pids.events")
+			}
 			return unix.EAGAIN
 		}
 	}
@@ -199,10 +222,11 @@ func (c *Cgroup) chargeLocked(n int, force bool) error {
 	return nil
 }
 
-func (c *Cgroup) tell(q *wait.Queue, file string) {
-	q.Notify(wait.Pri | wait.Err)
-	if c.Events.Modified != nil {
-		c.Events.Modified(file)
+func (c *Cgroup) tell(n *CgroupNews, file string) {
+	n.epoch.Add(1)
+	n.Notify(wait.Pri | wait.Err)
+	if c.Events.modified != nil {
+		c.Events.modified(file)
 	}
 }
 
@@ -299,7 +323,7 @@ func (c *Cgroup) Threads() (tids []int) {
 type CgroupState struct {
 	Populated, Frozen, Freeze, Subtree bool
 	Current, Peak, Max, Refused        int
-	Below, Levels                      int // groups below, and how deep they go
+	Below, MaxBelow, MaxDepth          int // groups below, and limits of them
 }
 
 // State answers it.
@@ -307,7 +331,7 @@ func (c *Cgroup) State() CgroupState {
 	c.k.mu.Lock()
 	defer c.k.mu.Unlock()
 	s := CgroupState{Populated: c.populated > 0, Frozen: c.frozen, Freeze: c.freeze, Subtree: c.subtree, Current: c.tasks, Peak: c.peak, Max: c.max, Refused: c.refused}
-	s.Below = len(c.belowLocked()) - 1
+	s.Below, s.MaxBelow, s.MaxDepth = len(c.belowLocked())-1, c.maxBelow, c.maxDepth
 	return s
 }
 
@@ -316,6 +340,13 @@ func (c *Cgroup) SetMax(n int) {
 	c.k.mu.Lock()
 	defer c.k.mu.Unlock()
 	c.max = n
+}
+
+// SetBounds is a write to cgroup.max.depth and cgroup.max.descendants.
+func (c *Cgroup) SetBounds(depth, below int) {
+	c.k.mu.Lock()
+	defer c.k.mu.Unlock()
+	c.maxDepth, c.maxBelow = depth, below
 }
 
 // SetSubtree is a write to cgroup.subtree_control: pids is handed to the groups below or not. Errors: ENOENT (the group itself has not got it), EBUSY (it

@@ -93,6 +93,7 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 	c.comm.Store(t.comm.Load())
 	c.creds.Store(creds)
 	c.noNew.Store(t.noNew.Load())
+	c.slack.Store(t.slack.Load())
 	c.nice.Store(t.nice.Load())
 	c.affinity.Store(t.affinity.Load())
 	c.policy.Store(t.policy.Load())
@@ -194,6 +195,9 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 	if err != nil {
 		k.mu.Unlock()
 		return undo(err)
+	}
+	if cg != g {
+		cg.oomAdj, cg.oomAdjLeast = g.oomAdj, g.oomAdjLeast
 	}
 	c.tid, c.own, c.mask, c.vforkDone = tid, cg.pidns.local(tid), t.mask, vfork
 	if cg != g {

@@ -29,7 +29,7 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 	if len(argv) == 0 {
 		argv = []string{""}
 	}
-	creds := t.Creds()
+	creds, secure := t.credsFor(file.(*executableFile))
 	k := t.k
 	stack := t.Rlimit(unix.RLIMIT_STACK)
 	space, err := k.Memory.NewSpace(k.Random, stack)
@@ -38,7 +38,8 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 		return unix.ENOMEM
 	}
 	prog := loader.Program{
-		Path: name, File: file, Argv: argv, Envv: envv, UID: creds.UID, EUID: creds.EUID, GID: creds.GID, EGID: creds.EGID,
+		Path: name, File: file, Argv: argv, Envv: envv, UID: creds.User.UID(creds.UID), EUID: creds.User.UID(creds.EUID),
+		GID: creds.User.GID(creds.GID), EGID: creds.User.GID(creds.EGID), Secure: secure,
 	}
 	// The program's file is the last that was opened by the name that the loader settles on: not a script, not a dynamic loader.
 	opened := map[string]vfs.Path{name: file.(*executableFile).d.Path()}
@@ -84,11 +85,16 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 	t.robustList, t.clearChildTID = 0, 0
 	t.restart, t.restartCall = nil, nil
 	t.SetComm(path.Base(name))
+	changed := creds.EUID != t.Creds().EUID || creds.EGID != t.Creds().EGID
+	if changed {
+		t.SetParentDeathSignal(0)
+	}
+	t.SetCreds(creds)
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	g := t.group
-	g.execed, g.undumpable = true, false
+	g.execed, g.undumpable = true, changed || creds.EUID != creds.UID || creds.EGID != creds.GID
 	g.deleteTimersLocked()
 	old := g.actions
 	g.actions = newActions()
@@ -101,6 +107,26 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 		g.exitSignal = unix.SIGCHLD
 	}
 	return nil
+}
+
+// credsFor answers the credentials that the program is to have, and whether it has to be careful. The set-id bits count unless the mount, a
+// promise (PR_SET_NO_NEW_PRIVS) or the user namespace is against it; those of scripts never do.
+func (t *Task) credsFor(f *executableFile) (*vfs.Creds, bool) {
+	old := t.Creds()
+	euid, egid := old.EUID, old.EGID
+	p := f.d.Path()
+	mode, uid, gid := p.Inode().Attributes().Owner()
+	var magic [2]byte
+	f.ReadAt(magic[:], 0)
+	if mode&(unix.S_ISUID|unix.S_ISGID) != 0 && string(magic[:]) != "#!" && p.Mount.Flags()&unix.MS_NOSUID == 0 && !t.NoNewPrivileges() && old.HasNames(uid, gid) {
+		if mode&unix.S_ISUID != 0 {
+			euid = uid
+		}
+		if mode&(unix.S_ISGID|unix.S_IXGRP) == unix.S_ISGID|unix.S_IXGRP {
+			egid = gid
+		}
+	}
+	return old.Exec(euid, egid)
 }
 
 // killSiblings ends all other threads and makes the caller the leader (de_thread).
@@ -164,6 +190,9 @@ func (t *Task) openExecutable(at vfs.At, name string, flags int) (loader.File, e
 	case inode.Attributes().Type() == unix.S_IFLNK:
 		return nil, unix.ELOOP
 	case inode.Attributes().Type() != unix.S_IFREG:
+		return nil, unix.EACCES
+	}
+	if p.Mount.Flags()&unix.MS_NOEXEC != 0 {
 		return nil, unix.EACCES
 	}
 	if err := t.Creds().MayAccess(inode.Attributes(), vfs.MayExec); err != nil {

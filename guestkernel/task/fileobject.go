@@ -59,6 +59,12 @@ func (o fileObject) Punch(caller any, off, length uint64) error {
 // Name is the file's path, for /proc/PID/maps.
 func (o fileObject) Name() string { return o.d.Path().String() }
 
+// FileID is what /proc/PID/maps shows of the file.
+func (o fileObject) FileID() (dev, ino uint64) {
+	a := o.d.Inode().Attributes()
+	return a.Dev, a.Ino
+}
+
 // Identity implements mm.Object.
 func (o fileObject) Identity() any { return o.file }
 

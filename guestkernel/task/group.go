@@ -25,22 +25,25 @@ type Group struct {
 	exits wait.Queue    // told when a thread, the process, or its zombie goes: for pidfds
 
 	// Guarded by Kernel.mu.
-	pid        int
-	cgroup     *Cgroup
-	thaw       chan struct{} // not nil: threads are to freeze until it is closed
-	unreaped   int           // threads that count in the cgroup
-	reaped     bool
-	actions    *actions
-	leader     *Task
-	tasks      []*Task
-	parent     *Group
-	children   []*Group // in the order in which they came
-	pgroup     *ProcessGroup
-	pending    pending
-	exitSignal unix.Signal
-	subreaper  bool
-	undumpable bool // prctl(PR_SET_DUMPABLE, 0)
-	execed     bool // has called execve since fork: setpgid by the parent is refused
+	pid      int
+	cgroup   *Cgroup
+	thaw     chan struct{} // not nil: threads are to freeze until it is closed
+	unreaped int           // threads that count in the cgroup
+	reaped   bool
+	oomAdj   int
+	// oomAdjLeast is what a privileged process set last.
+	oomAdjLeast int
+	actions     *actions
+	leader      *Task
+	tasks       []*Task
+	parent      *Group
+	children    []*Group // in the order in which they came
+	pgroup      *ProcessGroup
+	pending     pending
+	exitSignal  unix.Signal
+	subreaper   bool
+	undumpable  bool // prctl(PR_SET_DUMPABLE, 0)
+	execed      bool // has called execve since fork: setpgid by the parent is refused
 
 	exiting   bool // every thread leaves
 	exitCode  int  // wait status

@@ -37,6 +37,9 @@ type Status struct {
 	Started              time.Time
 	CPU, Children        CPUTimes
 	Creds                *vfs.Creds
+	NoNewPrivs           int
+	Seccomp, Filters     int
+	Switches             uint64 // times the thread went to sleep
 
 	Pending, Blocked, Ignored, Caught SigSet
 	SharedPending                     SigSet
@@ -49,6 +52,11 @@ func (t *Task) Status() Status {
 	defer k.mu.Unlock()
 	s := g.statusLocked()
 	s.Comm, s.Creds = t.Comm(), t.Creds()
+	s.Switches = t.switches.Load()
+	if t.NoNewPrivileges() {
+		s.NoNewPrivs = 1
+	}
+	s.Seccomp, s.Filters = t.SeccompState()
 	s.Pending, s.Blocked = t.pending.set, t.mask
 	s.State = stateLetter(State(t.state.Load()))
 	switch {
@@ -121,4 +129,46 @@ func (k *Kernel) Running() int {
 		}
 	}
 	return n
+}
+
+// Children lists the process's children with the kernel's numbers.
+func (g *Group) Children() (pids []int) {
+	g.k.mu.Lock()
+	defer g.k.mu.Unlock()
+	for _, c := range g.children {
+		pids = append(pids, c.pid)
+	}
+	return pids
+}
+
+// OOMScoreAdj is what the process asked to have added to its badness when memory runs out: -1000 to 1000.
+func (g *Group) OOMScoreAdj() int {
+	g.k.mu.Lock()
+	defer g.k.mu.Unlock()
+	return g.oomAdj
+}
+
+// SetOOMScoreAdj changes it. The error is EACCES: without privilege it cannot go below what a privileged one set last.
+func (g *Group) SetOOMScoreAdj(v int, privileged bool) error {
+	g.k.mu.Lock()
+	defer g.k.mu.Unlock()
+	if v < g.oomAdjLeast && !privileged {
+		return unix.EACCES
+	}
+	g.oomAdj = v
+	if privileged {
+		g.oomAdjLeast = v
+	}
+	return nil
+}
+
+// NumbersBelow are the numbers of g's thread, group or session n in ns and in the namespaces below that g is in.
+func (k *Kernel) NumbersBelow(ns *PIDNamespace, g *Group, n int) []int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := []int{ns.local(n)}
+	for _, below := range g.pidns.path(ns) {
+		out = append(out, below.local(n))
+	}
+	return out
 }

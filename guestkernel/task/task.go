@@ -56,7 +56,8 @@ type Task struct {
 	system   systemTime
 	state    atomic.Int32 // State
 	pdeath   atomic.Int32 // PR_SET_PDEATHSIG
-	noNew    atomic.Bool  // PR_SET_NO_NEW_PRIVS
+	slack    atomic.Uint64
+	noNew    atomic.Bool // PR_SET_NO_NEW_PRIVS
 	nice     atomic.Int32
 	affinity atomic.Uint64 // 0: all CPUs
 	policy   atomic.Int32
@@ -136,6 +137,23 @@ func (t *Task) SetComm(name string) {
 
 // SetClearChildTID is set_tid_address(2).
 func (t *Task) SetClearChildTID(addr uint64) { t.clearChildTID = addr }
+
+// ClearChildTID is what SetClearChildTID stored.
+func (t *Task) ClearChildTID() uint64 { return t.clearChildTID }
+
+// TimerSlack is prctl(PR_GET_TIMERSLACK) in ns: told and inherited, nothing more.
+func (t *Task) TimerSlack() uint64 {
+	if v := t.slack.Load(); v != 0 {
+		return v
+	}
+	return DefaultTimerSlack
+}
+
+// DefaultTimerSlack is that of Linux's init, in ns.
+const DefaultTimerSlack = 50000
+
+// SetTimerSlack changes it; 0 is the default.
+func (t *Task) SetTimerSlack(ns uint64) { t.slack.Store(ns) }
 
 // SetRobustList and RobustList are set_robust_list(2)'s head.
 func (t *Task) SetRobustList(head uint64) { t.robustList = head }

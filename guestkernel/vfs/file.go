@@ -261,6 +261,18 @@ func (d *Description) Owner() int64 { return d.owner.Load() }
 // SetOwner stores who gets SIGIO; negative is a process group.
 func (d *Description) SetOwner(pid int64) { d.owner.Store(pid) }
 
+// Poller is a file that is pollable, or not, though its kind says otherwise.
+type Poller interface{ Pollable() bool }
+
+// Pollable says whether readiness means anything: epoll refuses other files.
+func (d *Description) Pollable() bool {
+	if p, ok := d.file.(Poller); ok {
+		return p.Pollable()
+	}
+	kind := d.inode.Attributes().Type()
+	return kind != unix.S_IFREG && kind != unix.S_IFDIR
+}
+
 // PathOnly reports O_PATH.
 func (d *Description) PathOnly() bool { return d.flags.Load()&unix.O_PATH != 0 }
 

@@ -49,6 +49,31 @@ type MagicLink interface {
 	Jump(c Caller) (Path, error)
 }
 
+// Maker is a directory of a dynamic filesystem in which directories can be made all the same.
+type Maker interface{ Makes() bool }
+
+func makes(i Inode) bool {
+	m, ok := i.(Maker)
+	return ok && m.Makes()
+}
+
+// Modified tells the watchers of i that its contents have changed by themselves. Any goroutine, with any lock but the tree's.
+func Modified(i Inode) { tell(i, unix.IN_MODIFY, 0, "") }
+
+// Discard frees the contents of an inode of a filesystem that is no longer mounted.
+func Discard(i Inode) {
+	a := i.Attributes()
+	a.mu.Lock()
+	gone := !a.destroyed
+	a.destroyed = true
+	a.mu.Unlock()
+	if gone {
+		tell(i, unix.IN_UNMOUNT, 0, "")
+		forget(i)
+		i.Destroy()
+	}
+}
+
 // Revalidator is an inode that may stop to exist by itself, like /proc/PID.
 type Revalidator interface {
 	Alive() bool

@@ -68,7 +68,7 @@ func enter(c Caller, at At, path string, directory bool, make func(dir *Dentry, 
 	} else if err != unix.ENOENT {
 		return err
 	}
-	if l.trailing && !directory || dir.sb.Dynamic {
+	if l.trailing && !directory || dir.sb.Dynamic && !makes(dir.inode) {
 		return unix.ENOENT
 	}
 	if w.at.Mount.ReadOnly() {

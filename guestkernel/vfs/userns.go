@@ -185,12 +185,11 @@ func (c *Creds) HasIn(ns *UserNamespace, capability int) bool {
 
 // HasOver says whether they hold it over a file with this owner and group (capable_wrt_inode_uidgid): both have to have a name.
 func (c *Creds) HasOver(uid, gid uint32, capability int) bool {
-	if !c.Effective.Has(capability) {
-		return false
-	}
-	if c.User == nil {
-		return true
-	}
+	return c.Effective.Has(capability) && c.HasNames(uid, gid)
+}
+
+// HasNames says whether the credentials' user namespace has names for both ids.
+func (c *Creds) HasNames(uid, gid uint32) bool {
 	_, u := c.User.inside(uid, false)
 	_, g := c.User.inside(gid, true)
 	return u && g

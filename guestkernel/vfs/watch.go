@@ -122,6 +122,14 @@ func (r *rename) told(oldName, newName string) {
 
 // goneFor tells the watchers of i that it is no more.
 func goneFor(i Inode) {
+	if i.Attributes().watchers.Load() != nil {
+		tell(i, unix.IN_DELETE_SELF, 0, "")
+		forget(i)
+	}
+}
+
+// forget ends all watches of i.
+func forget(i Inode) {
 	set := i.Attributes().watchers.Load()
 	if set == nil {
 		return
@@ -132,7 +140,6 @@ func goneFor(i Inode) {
 	set.mu.Unlock()
 	watching.Add(int64(-len(list)))
 	for _, w := range list {
-		w.Event(unix.IN_DELETE_SELF, 0, "")
 		w.Gone()
 	}
 }

@@ -97,6 +97,9 @@ type atStart struct{ vfs.SeekableFile }
 
 func (atStart) Seek(vfs.Caller, *vfs.Description, int64, int64, int) (int64, error) { return 0, nil }
 
+// Pollable implements vfs.Poller.
+func (atStart) Pollable() bool { return false }
+
 type nullFile struct{ atStart }
 
 func (nullFile) Read(vfs.Caller, *vfs.Description, vfs.Buffer, *int64) (int, error) { return 0, nil }

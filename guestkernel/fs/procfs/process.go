@@ -46,7 +46,7 @@ func (fs *FS) processDir(pid int) vfs.Inode {
 		list := p.entries(m, alive)
 		return append(list, m.dir("task", 0o555, p.threads, nil, alive))
 	}
-	return m.dir(strconv.Itoa(pid), 0o555, entries, nil, alive).make()
+	return m.dir(strconv.Itoa(pid), 0o555, entries, nil, alive).Make()
 }
 
 // threads is /proc/PID/task.
@@ -54,11 +54,11 @@ func (p process) threads() []entry {
 	var list []entry
 	for _, t := range p.group.Tasks() {
 		tid := p.number(t.TID())
-		list = append(list, entry{strconv.Itoa(tid), unix.S_IFDIR, func() vfs.Inode {
+		list = append(list, entry{Name: strconv.Itoa(tid), Kind: unix.S_IFDIR, Make: func() vfs.Inode {
 			m := &maker{fs: p.fs, base: uint64(p.number(p.group.PID()))*inoSpan + inoSpan/2 + uint64(tid%4096)*64, uid: t.Creds().EUID, gid: t.Creds().EGID}
 			alive := func() bool { return t.View() != nil }
 			one := process{p.fs, p.group, t}
-			return m.dir(strconv.Itoa(tid), 0o555, func() []entry { m.last = 1; return one.entries(m, alive) }, nil, alive).make()
+			return m.dir(strconv.Itoa(tid), 0o555, func() []entry { m.last = 1; return one.entries(m, alive) }, nil, alive).Make()
 		}})
 	}
 	return list
@@ -76,7 +76,7 @@ func (p process) view() (*task.View, error) {
 
 // mayLook says whether c may see the process's files and memory: the same user, or a privileged one (ptrace(2), access mode checks).
 func (p process) mayLook(c vfs.Caller) error {
-	if c.Creds().Has(unix.CAP_SYS_PTRACE) || p.task != nil && p.task.Creds().UID == c.Creds().FSUID && p.task.Creds().EUID == c.Creds().FSUID {
+	if p.task != nil && c.Creds().HasIn(p.task.Creds().User, unix.CAP_SYS_PTRACE) || p.task != nil && p.task.Creds().UID == c.Creds().FSUID && p.task.Creds().EUID == c.Creds().FSUID {
 		return nil
 	}
 	return unix.EACCES
@@ -99,15 +99,6 @@ func (p process) entries(m *maker, alive func() bool) []entry {
 			return f(v)
 		}
 	}
-	root := func(f func(vfs.Path) []byte) func() ([]byte, error) {
-		return func() ([]byte, error) {
-			v, err := p.view()
-			if err != nil {
-				return nil, unix.EINVAL
-			}
-			return f(v.FS.Root()), nil
-		}
-	}
 	memory := func(f func(*mm.Space) []byte) func(vfs.Caller) ([]byte, error) {
 		return func(c vfs.Caller) ([]byte, error) {
 			if err := p.mayLook(c); err != nil {
@@ -120,7 +111,7 @@ func (p process) entries(m *maker, alive func() bool) []entry {
 			return f(v.Space), nil
 		}
 	}
-	return []entry{
+	list := []entry{
 		m.text("auxv", 0o400, memory(auxv), nil),
 		m.text("cmdline", 0o444, func(vfs.Caller) ([]byte, error) { return p.cmdline(), nil }, nil),
 		m.text("comm", 0o644, func(vfs.Caller) ([]byte, error) { return []byte(p.status().Comm + "\n"), nil }, p.setComm),
@@ -136,14 +127,13 @@ func (p process) entries(m *maker, alive func() bool) []entry {
 		m.dir("fdinfo", 0o555, func() []entry { return p.descriptorInfo(m) }, nil, alive),
 		show("limits", 0o444, func() ([]byte, error) { return p.limits(), nil }),
 		m.text("maps", 0o444, memory(mapsText), nil),
-		show("mountinfo", 0o444, root(mountinfo)),
-		show("mounts", 0o444, root(mounts)),
 		m.dir("net", 0o555, func() []entry { return p.net(m) }, nil, alive),
 		m.jump("root", 0o777, look(func(v *task.View) (vfs.Path, error) { return v.FS.Root(), nil })),
 		show("stat", 0o444, func() ([]byte, error) { return p.stat(), nil }),
 		show("statm", 0o444, func() ([]byte, error) { return p.statm(), nil }),
-		show("status", 0o444, func() ([]byte, error) { return p.statusText(), nil }),
+		m.text("status", 0o444, func(c vfs.Caller) ([]byte, error) { return p.statusText(c), nil }, nil),
 	}
+	return byName(append(append(list, p.isolation(m, alive)...), p.accounting(m)...))
 }
 
 // number is the kernel's number n as this procfs shows it.
@@ -272,45 +262,32 @@ func (p process) descriptorInfo(m *maker) []entry {
 	return list
 }
 
-// mapsText is /proc/PID/maps.
-func mapsText(s *mm.Space) []byte {
-	var b bytes.Buffer
-	for _, v := range s.VMAs() {
-		perm := []byte("---p")
-		for i, bit := range []mm.Prot{mm.Read, mm.Write, mm.Exec} {
-			if v.Prot&bit != 0 {
-				perm[i] = "rwx"[i]
-			}
-		}
-		if v.Flags&mm.VMAShared != 0 {
-			perm[3] = 's'
-		}
-		name := v.Name
-		switch {
-		case v.Flags&mm.VMAHeap != 0:
-			name = "[heap]"
-		case v.Flags&mm.VMAStack != 0:
-			name = "[stack]"
-		}
-		start := b.Len()
-		fmt.Fprintf(&b, "%08x-%08x %s %08x %02x:%02x %d ", v.Start, v.End, perm, v.Offset, 0, 0, 0)
-		if name != "" {
-			for b.Len()-start < 73 {
-				b.WriteByte(' ')
-			}
-			b.WriteString(strings.ReplaceAll(name, "\n", `\012`))
-		}
-		b.WriteByte('\n')
-	}
-	return b.Bytes()
-}
-
 // usage is the size of the address space; zero for a process without one.
 func (p process) usage() (u mm.Usage, i mm.Image) {
 	if v, err := p.view(); err == nil {
 		return v.Space.Usage(), v.Space.Image()
 	}
 	return u, i
+}
+
+// kinds are the sizes in bytes of an address space's parts, as /proc/PID/status names them.
+type kinds struct{ data, stack, code, lib uint64 }
+
+func kindsOf(s *mm.Space) (k kinds) {
+	img := s.Image()
+	for _, v := range s.VMAs() {
+		switch {
+		case v.Flags&mm.VMAStack != 0:
+			k.stack += v.Len()
+		case v.Prot&mm.Exec != 0 && v.Start <= img.CodeStart && img.CodeStart < v.End:
+			k.code += v.Len()
+		case v.Prot&mm.Exec != 0:
+			k.lib += v.Len()
+		case v.Prot&mm.Write != 0 && v.Flags&mm.VMAShared == 0:
+			k.data += v.Len()
+		}
+	}
+	return k
 }
 
 func (p process) stat() []byte {
@@ -345,7 +322,8 @@ func (p process) statm() []byte {
 // States as /proc/PID/status spells them.
 var stateNames = map[byte]string{'R': "running", 'S': "sleeping", 'T': "stopped", 'Z': "zombie"}
 
-func (p process) statusText() []byte {
+func (p process) statusText(c vfs.Caller) []byte {
+	seen := c.Creds().User
 	s := p.status()
 	u, _ := p.usage()
 	tid, umask, fdSize := s.PID, uint32(0o022), 0
@@ -356,20 +334,29 @@ func (p process) statusText() []byte {
 	if err == nil {
 		umask, fdSize = v.FS.Umask(), v.FDs.Size()
 	}
-	c := s.Creds
+	cr := s.Creds
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Name:\t%s\nUmask:\t%04o\nState:\t%c (%s)\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", s.Comm, umask, s.State, stateNames[s.State], s.PID, tid, s.PPID)
-	fmt.Fprintf(&b, "Uid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\nFDSize:\t%d\nGroups:\t", c.UID, c.EUID, c.SUID, c.FSUID, c.GID, c.EGID, c.SGID, c.FSGID, (fdSize+63)/64*64)
-	for _, g := range c.Groups {
-		fmt.Fprintf(&b, "%d ", g)
+	fmt.Fprintf(&b, "Uid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\nFDSize:\t%d\nGroups:\t", seen.UID(cr.UID), seen.UID(cr.EUID), seen.UID(cr.SUID), seen.UID(cr.FSUID),
+		seen.GID(cr.GID), seen.GID(cr.EGID), seen.GID(cr.SGID), seen.GID(cr.FSGID), (fdSize+63)/64*64)
+	for _, g := range cr.Groups {
+		fmt.Fprintf(&b, "%d ", seen.GID(g))
 	}
-	b.WriteByte('\n')
+	kernel := p.kernelStatus()
+	thread := kernel.PID
+	if p.task != nil {
+		thread = p.task.TID()
+	}
+	fmt.Fprintf(&b, "\nNStgid:\t%s\nNSpid:\t%s\nNSpgid:\t%s\nNSsid:\t%s\nKthread:\t0\n", p.numbersAt(kernel.PID), p.numbersAt(thread), p.numbersAt(kernel.PGID), p.numbersAt(kernel.SID))
 	if err == nil {
-		fmt.Fprintf(&b, "VmPeak:\t%8d kB\nVmSize:\t%8d kB\nVmHWM:\t%8d kB\nVmRSS:\t%8d kB\n", u.PeakMapped/1024, u.Mapped/1024, u.PeakResident/1024, u.Resident/1024)
+		fmt.Fprintf(&b, "VmPeak:\t%8d kB\nVmSize:\t%8d kB\nVmLck:\t%8d kB\nVmPin:\t%8d kB\nVmHWM:\t%8d kB\nVmRSS:\t%8d kB\n", u.PeakMapped/1024, u.Mapped/1024, 0, 0, u.PeakResident/1024, u.Resident/1024)
+		kinds := kindsOf(v.Space)
+		fmt.Fprintf(&b, "VmData:\t%8d kB\nVmStk:\t%8d kB\nVmExe:\t%8d kB\nVmLib:\t%8d kB\nVmSwap:\t%8d kB\n", kinds.data/1024, kinds.stack/1024, kinds.code/1024, kinds.lib/1024, 0)
 	}
 	queued, _ := p.group.Limit(unix.RLIMIT_SIGPENDING)
 	fmt.Fprintf(&b, "Threads:\t%d\nSigQ:\t0/%d\nSigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n", s.Threads, queued, s.Pending, s.SharedPending, s.Blocked, s.Ignored, s.Caught)
-	fmt.Fprintf(&b, "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\nCapAmb:\t%016x\nNoNewPrivs:\t0\nSeccomp:\t0\n", c.Inheritable, c.Permitted, c.Effective, c.Bounding, c.Ambient)
+	fmt.Fprintf(&b, "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\nCapAmb:\t%016x\nNoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t%d\n",
+		cr.Inheritable, cr.Permitted, cr.Effective, cr.Bounding, cr.Ambient, s.NoNewPrivs, s.Seccomp, s.Filters)
 	cpus := uint64(1)<<p.fs.CPUs - 1
 	if p.task != nil {
 		cpus = p.task.Affinity()

@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"ringo/guestkernel/fs/kernfs"
 	"ringo/guestkernel/task"
 	"ringo/guestkernel/vfs"
 )
@@ -42,6 +44,8 @@ type FS struct {
 	ns   *task.PIDNamespace // whose processes it shows, with its numbers
 	dev  uint64
 	root vfs.Inode
+	once sync.Once
+	boot string // boot_id
 }
 
 // rootIno is the inode number of the root directory (PROC_ROOT_INO).
@@ -123,21 +127,22 @@ func (fs *FS) makeRoot() vfs.Inode {
 		m.dir("sys", 0o555, fixed(fs.sysctl(m)...), nil, nil),
 		fs.sysvipc(m),
 	}
-	byName := make(map[string]entry, len(list))
+	list = append(list, fs.machine(m)...)
+	found := make(map[string]entry, len(list))
 	for _, e := range list {
-		byName[e.name] = e
+		found[e.Name] = e
 	}
 	entries := func() []entry {
 		pids := slices.Sorted(maps.Keys(fs.Tasks.Processes(fs.ns)))
 		all := slices.Clone(list)
 		for _, pid := range pids {
-			all = append(all, entry{strconv.Itoa(pid), unix.S_IFDIR, func() vfs.Inode { return fs.processDir(pid) }})
+			all = append(all, entry{Name: strconv.Itoa(pid), Kind: unix.S_IFDIR, Make: func() vfs.Inode { return fs.processDir(pid) }})
 		}
 		return all
 	}
 	find := func(name string) vfs.Inode {
-		if e, ok := byName[name]; ok {
-			return e.make()
+		if e, ok := found[name]; ok {
+			return e.Make()
 		}
 		pid, err := strconv.Atoi(name)
 		if err != nil || strconv.Itoa(pid) != name || fs.Tasks.Process(fs.ns, pid) == nil {
@@ -145,7 +150,7 @@ func (fs *FS) makeRoot() vfs.Inode {
 		}
 		return fs.processDir(pid)
 	}
-	d := &directory{entries: entries, find: find}
+	d := &kernfs.Dir{Entries: entries, Find: find}
 	d.Init(fs.dev, rootIno, unix.S_IFDIR|0o555, 0, 0)
 	return d
 }
@@ -241,7 +246,7 @@ func (fs *FS) sysctl(m *maker) []entry {
 		})
 	}
 	return []entry{
-		m.dir("kernel", 0o555, fixed(append(fs.ipcLimits(m),
+		m.dir("kernel", 0o555, fixed(append(append(fs.ipcLimits(m), fs.kernelValues(m)...),
 			name("hostname", func(u *task.UTSNamespace) string { h, _ := u.Names(); return h }, (*task.UTSNamespace).SetHost),
 			name("domainname", func(u *task.UTSNamespace) string { _, d := u.Names(); return d }, (*task.UTSNamespace).SetDomain),
 			value("ostype", "Linux"), value("osrelease", fs.Release), value("version", fs.Version),
@@ -249,9 +254,9 @@ func (fs *FS) sysctl(m *maker) []entry {
 			value("overflowuid", "65534"), value("overflowgid", "65534"), value("randomize_va_space", "2"),
 		)...), nil, nil),
 		fs.netSysctl(m),
-		m.dir("vm", 0o555, fixed(value("overcommit_memory", "0"), value("max_map_count", "65530"), value("mmap_min_addr", "65536"), value("swappiness", "60")), nil, nil),
-		m.dir("fs", 0o555, fixed(value("file-max", "9223372036854775807"), value("nr_open", "1048576"), value("pipe-max-size", "1048576"),
-			value("protected_hardlinks", "1"), value("protected_symlinks", "0"), fs.queueLimits(m)), nil, nil),
+		m.dir("vm", 0o555, fixed(fs.vmValues(m)...), nil, nil),
+		m.dir("fs", 0o555, fixed(append(fs.fsValues(m), fs.queueLimits(m))...), nil, nil),
+		m.dir("user", 0o555, fixed(fs.userValues(m)...), nil, nil),
 	}
 }
 
@@ -264,15 +269,23 @@ func mountOptions(m *vfs.Mount) string {
 	for _, f := range []struct {
 		flag uintptr
 		name string
-	}{{unix.MS_NOSUID, "nosuid"}, {unix.MS_NODEV, "nodev"}, {unix.MS_NOEXEC, "noexec"}, {unix.MS_NOATIME, "noatime"}} {
+	}{{unix.MS_NOSUID, "nosuid"}, {unix.MS_NODEV, "nodev"}, {unix.MS_NOEXEC, "noexec"}, {unix.MS_NOATIME, "noatime"}, {unix.MS_NODIRATIME, "nodiratime"}} {
 		if m.Flags()&f.flag != 0 {
 			o += "," + f.name
 		}
 	}
-	if m.Flags()&unix.MS_NOATIME == 0 {
+	if m.Flags()&(unix.MS_NOATIME|unix.MS_STRICTATIME) == 0 {
 		o += ",relatime"
 	}
 	return o
+}
+
+// shown are the filesystem's own options.
+func shown(m *vfs.Mount) string {
+	if f, ok := m.Superblock().FS.(interface{ Show() string }); ok {
+		return f.Show()
+	}
+	return ""
 }
 
 // mangle escapes what would break the columns of /proc/mounts and /proc/PID/maps.
@@ -296,7 +309,7 @@ func visible(root vfs.Path, fn func(m *vfs.Mount, place string)) {
 func mounts(root vfs.Path) []byte {
 	var b bytes.Buffer
 	visible(root, func(m *vfs.Mount, place string) {
-		fmt.Fprintf(&b, "%s %s %s %s 0 0\n", mangle(cmp.Or(m.Source, "none")), mangle(place), m.Superblock().FS.Type(), mountOptions(m))
+		fmt.Fprintf(&b, "%s %s %s %s%s 0 0\n", mangle(cmp.Or(m.Source, "none")), mangle(place), m.Superblock().FS.Type(), mountOptions(m), shown(m))
 	})
 	return b.Bytes()
 }
@@ -306,8 +319,22 @@ func mountinfo(root vfs.Path) []byte {
 	visible(root, func(m *vfs.Mount, place string) {
 		dev := m.Superblock().Dev
 		inner := m.Root().Dentry.PathInFS()
-		fmt.Fprintf(&b, "%d %d %d:%d %s %s %s - %s %s %s\n", m.ID, m.Parent().ID, unix.Major(dev), unix.Minor(dev), mangle(inner), mangle(place),
-			mountOptions(m), m.Superblock().FS.Type(), mangle(cmp.Or(m.Source, "none")), "rw")
+		fmt.Fprintf(&b, "%d %d %d:%d %s %s %s", m.ID, m.Parent().ID, unix.Major(dev), unix.Minor(dev), mangle(inner), mangle(place), mountOptions(m))
+		shared, master, unbindable := m.Propagation()
+		if shared != 0 {
+			fmt.Fprintf(&b, " shared:%d", shared)
+		}
+		if master != 0 {
+			fmt.Fprintf(&b, " master:%d", master)
+		}
+		if unbindable {
+			b.WriteString(" unbindable")
+		}
+		access := "rw"
+		if m.Superblock().ReadOnly.Load() {
+			access = "ro"
+		}
+		fmt.Fprintf(&b, " - %s %s %s%s\n", m.Superblock().FS.Type(), mangle(cmp.Or(m.Source, "none")), access, shown(m))
 	})
 	return b.Bytes()
 }

@@ -14,7 +14,7 @@ import (
 func Register(frames vfs.Frames, devices *vfs.Devices, pages func() int64) {
 	mount := func(limited bool) func(vfs.Caller, string, string) (*vfs.Superblock, error) {
 		return func(_ vfs.Caller, _, data string) (*vfs.Superblock, error) {
-			o := Options{Frames: frames, Devices: devices}
+			o := Options{Frames: frames, Devices: devices, Total: pages()}
 			if limited {
 				o.Pages, o.Inodes = pages()/2, pages()/2
 			} else {
@@ -26,8 +26,8 @@ func Register(frames vfs.Frames, devices *vfs.Devices, pages func() int64) {
 			return New(o), nil
 		}
 	}
-	vfs.RegisterType(vfs.Type{Name: "tmpfs", NoDev: true, New: mount(true)})
-	vfs.RegisterType(vfs.Type{Name: "ramfs", NoDev: true, New: mount(false)})
+	vfs.RegisterType(vfs.Type{Name: "tmpfs", NoDev: true, User: true, New: mount(true)})
+	vfs.RegisterType(vfs.Type{Name: "ramfs", NoDev: true, User: true, New: mount(false)})
 }
 
 // parse reads mount options; total is the machine's memory in pages.
@@ -53,6 +53,7 @@ func (o *Options) parse(data string, total int64) error {
 			o.Pages, err = parseSize(value)
 		case "nr_inodes":
 			o.Inodes, err = parseSize(value)
+			o.ShowInodes = true
 		case "mode":
 			var n uint64
 			n, err = strconv.ParseUint(value, 8, 12)

@@ -2,6 +2,8 @@
 package tmpfs
 
 import (
+	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -22,6 +24,9 @@ type Options struct {
 	UID     uint32
 	GID     uint32
 	Type    string // name in /proc/mounts; "" is tmpfs
+	Total   int64  // the machine's memory in pages
+	// ShowInodes has /proc/mounts show the limit of inodes, as when somebody asked for it.
+	ShowInodes bool
 }
 
 // FS is one tmpfs instance.
@@ -30,6 +35,8 @@ type FS struct {
 	dev     uint64
 	root    *directory
 
+	total   int64        // the machine's memory in pages, for limits in percent
+	limits  sync.RWMutex // guards options.Pages and Inodes
 	lastIno atomic.Uint64
 	pages   atomic.Int64 // in use
 	inodes  atomic.Int64 // in use
@@ -43,7 +50,7 @@ func New(o Options) *vfs.Superblock {
 	if o.Type == "" {
 		o.Type = "tmpfs"
 	}
-	fs := &FS{options: o, dev: vfs.NewDev()}
+	fs := &FS{options: o, dev: vfs.NewDev(), total: o.Total}
 	fs.inodes.Store(1)
 	fs.root = &directory{fs: fs, entries: make(map[string]*entry)}
 	fs.root.Init(fs.dev, fs.lastIno.Add(1), unix.S_IFDIR|o.Mode&0o7777, o.UID, o.GID)
@@ -57,14 +64,81 @@ func (fs *FS) Type() string { return fs.options.Type }
 // Root implements vfs.Filesystem.
 func (fs *FS) Root() vfs.Inode { return fs.root }
 
+// Shutdown frees all contents when the filesystem is mounted nowhere any more.
+func (fs *FS) Shutdown() {
+	dirs := []*directory{fs.root}
+	for len(dirs) > 0 {
+		d := dirs[0]
+		dirs = dirs[1:]
+		d.mu.Lock()
+		entries := d.entries
+		d.entries, d.order = make(map[string]*entry), nil
+		d.mu.Unlock()
+		for _, e := range entries {
+			if below, ok := e.inode.(*directory); ok {
+				dirs = append(dirs, below)
+				continue
+			}
+			vfs.Discard(e.inode)
+		}
+		vfs.Discard(d)
+	}
+}
+
+// Remount changes the limits: EINVAL for options it does not know and for limits below what is in use.
+func (fs *FS) Remount(data string) error {
+	o := Options{Pages: fs.options.Pages, Inodes: fs.options.Inodes}
+	if err := o.parse(data, fs.total); err != nil {
+		return err
+	}
+	if o.Pages > 0 && o.Pages < fs.pages.Load() || o.Inodes > 0 && o.Inodes < fs.inodes.Load() {
+		return unix.EINVAL
+	}
+	fs.limits.Lock()
+	defer fs.limits.Unlock()
+	fs.options.Pages, fs.options.Inodes = o.Pages, o.Inodes
+	return nil
+}
+
+// Show is what /proc/mounts says of the options.
+func (fs *FS) Show() string {
+	pages, inodes := fs.bounds()
+	s := ""
+	if pages > 0 {
+		s += ",size=" + strconv.FormatInt(pages*vfs.PageSize/1024, 10) + "k"
+	}
+	if inodes > 0 && fs.options.ShowInodes {
+		s += ",nr_inodes=" + strconv.FormatInt(inodes, 10)
+	}
+	if fs.options.Mode != 0o1777 {
+		s += fmt.Sprintf(",mode=%o", fs.options.Mode)
+	}
+	return s
+}
+
+// bounds are the limits, which a remount changes.
+func (fs *FS) bounds() (pages, inodes int64) {
+	fs.limits.RLock()
+	defer fs.limits.RUnlock()
+	return fs.options.Pages, fs.options.Inodes
+}
+
+// SetLimit lets the filesystem take so many pages more than it has now.
+func (fs *FS) SetLimit(more int64) {
+	fs.limits.Lock()
+	defer fs.limits.Unlock()
+	fs.options.Pages = fs.pages.Load() + more
+}
+
 // Statfs implements vfs.Filesystem. Without limits the sizes are 0, as in Linux.
 func (fs *FS) Statfs() vfs.Statfs {
 	s := vfs.Statfs{Magic: unix.TMPFS_MAGIC, Bsize: vfs.PageSize, Fsid: fs.dev}
-	if n := fs.options.Pages; n > 0 {
+	pages, inodes := fs.bounds()
+	if n := pages; n > 0 {
 		s.Blocks = uint64(n)
 		s.Bfree = uint64(max(0, n-fs.pages.Load()))
 	}
-	if n := fs.options.Inodes; n > 0 {
+	if n := inodes; n > 0 {
 		s.Files = uint64(n)
 		s.Ffree = uint64(max(0, n-fs.inodes.Load()))
 	}
@@ -74,7 +148,7 @@ func (fs *FS) Statfs() vfs.Statfs {
 // Charge implements pagecache.Budget.
 func (fs *FS) Charge(n int) error {
 	used := fs.pages.Add(int64(n))
-	if limit := fs.options.Pages; limit > 0 && used > limit {
+	if limit, _ := fs.bounds(); limit > 0 && used > limit {
 		fs.pages.Add(int64(-n))
 		return unix.ENOSPC
 	}
@@ -86,7 +160,8 @@ func (fs *FS) Uncharge(n int) { fs.pages.Add(int64(-n)) }
 
 // newInode takes an inode number.
 func (fs *FS) newInode() (uint64, error) {
-	if used := fs.inodes.Add(1); fs.options.Inodes > 0 && used > fs.options.Inodes {
+	_, limit := fs.bounds()
+	if used := fs.inodes.Add(1); limit > 0 && used > limit {
 		fs.inodes.Add(-1)
 		return 0, unix.ENOSPC
 	}
