@@ -54,7 +54,10 @@ func (p process) accounting(m *maker) []entry {
 			return p.group.SetOOMScoreAdj(v, c.Creds().Has(unix.CAP_SYS_RESOURCE))
 		}),
 		show("personality", 0o400, func() string { return "00000000\n" }),
-		show("schedstat", 0o444, func() string { s := p.status(); return fmt.Sprintf("%d 0 %d\n", (s.CPU.User+s.CPU.System).Nanoseconds(), s.Switches) }),
+		show("schedstat", 0o444, func() string {
+			s := p.status()
+			return fmt.Sprintf("%d 0 %d\n", (s.CPU.User + s.CPU.System).Nanoseconds(), s.Switches)
+		}),
 		show("sessionid", 0o444, func() string { return "4294967295" }),
 		m.text("smaps", 0o444, memory(func(s *mm.Space) []byte { return smaps(s, false) }), nil),
 		m.text("smaps_rollup", 0o444, memory(func(s *mm.Space) []byte { return smaps(s, true) }), nil),
