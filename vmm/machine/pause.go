@@ -285,8 +285,8 @@ func (m *Machine) onThread(c *cpu, f func() error) error {
 	return r.err
 }
 
-// cpu is vCPU number id, locked against its use by others until unlock, if it stands still or the caller is in its
-// exclusive section.
+// cpu is vCPU number id, locked against its use by others until unlock, if it stands still or is with the
+// tracer.
 func (m *Machine) still(id int) (c *cpu, unlock func(), err error) {
 	p := &m.pausing
 	p.mu.Lock()
@@ -298,7 +298,7 @@ func (m *Machine) still(id int) (c *cpu, unlock func(), err error) {
 		return nil, nil, fmt.Errorf("vCPU %d: the machine has %d", id, len(m.cpus))
 	}
 	c = m.cpus[id]
-	if !c.still && p.owner != c && !c.serving {
+	if !c.still && p.owner != c && !c.serving && !c.tracing {
 		return nil, nil, fmt.Errorf("vCPU %d: %w", id, ErrRunning)
 	}
 	c.access.Lock()

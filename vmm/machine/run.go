@@ -53,6 +53,7 @@ type cpu struct {
 	ended   bool     // it will not run again
 	request *request // for standStill
 	serving bool     // written by the thread only: in request.do
+	tracing bool     // likewise: in the Tracer
 }
 
 // Run starts all vCPUs at e and returns when the machine has stopped: by the guest, by a

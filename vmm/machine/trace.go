@@ -29,11 +29,25 @@ func (c *cpu) traced(f func(Tracer) (bool, error)) (bool, error) {
 	if c.m.tracer == nil {
 		return false, nil
 	}
+	c.withTracer(true)
 	handled, err := f(c.m.tracer)
+	c.withTracer(false)
 	if errors.Is(err, ErrAgain) || errors.Is(err, ErrStopped) {
 		return true, nil
 	}
 	return handled, err
+}
+
+// withTracer says that the vCPU stays out of the guest but for what the tracer does, so that its registers may be used.
+func (c *cpu) withTracer(on bool) {
+	p := &c.m.pausing
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !on {
+		c.access.Lock() // whoever is at the registers
+		defer c.access.Unlock()
+	}
+	c.tracing = on
 }
 
 // emulated serves an access by KVM's emulator to RAM that its mapping does not allow.
@@ -43,7 +57,8 @@ func (c *cpu) emulated(x *kvm.Exit) error {
 		return nil
 	}
 	if c.m.tracer != nil {
-		return c.m.tracer.Emulated(c.v.ID, x)
+		_, err := c.traced(func(t Tracer) (bool, error) { return true, t.Emulated(c.v.ID, x) })
+		return err
 	}
 	return c.m.mem.Poke(x.Addr, x.Data)
 }
@@ -129,7 +144,8 @@ func (m *Memory) Protect(gpa, size uint64, a PageAccess) error {
 	return nil
 }
 
-// SetGuestDebug replaces what a vCPU that stands still reports.
+// SetGuestDebug replaces what a vCPU that stands still, or is with its Tracer, reports. The same goes for the methods
+// below.
 func (m *Machine) SetGuestDebug(id int, d *GuestDebug) error {
 	c, unlock, err := m.still(id)
 	if err != nil {
@@ -149,7 +165,7 @@ func (m *Machine) InjectDebug(id int, x *kvm.Exit, d *GuestDebug) error {
 	return c.v.InjectDebug(x, d)
 }
 
-// Delivering is the exception or interrupt whose delivery to a vCPU that stands still is not complete.
+// Delivering is the exception or interrupt whose delivery is not complete.
 func (m *Machine) Delivering(id int) (Event, bool, error) {
 	c, unlock, err := m.still(id)
 	if err != nil {
@@ -185,3 +201,6 @@ func (m *Machine) DebugSlots() DebugSlots { return m.vm.DebugSlots() }
 
 // StoreEnvironment is what the decoder of accesses needs to know of the vCPUs.
 func (m *Machine) StoreEnvironment() store.Environment { return m.vm.StoreEnvironment() }
+
+// CanBlockInterrupts says whether GuestDebug.BlockInterrupts, or MaskInterrupts, works.
+func (m *Machine) CanBlockInterrupts() bool { return m.vm.CanBlockInterrupts() }

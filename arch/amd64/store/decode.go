@@ -328,3 +328,23 @@ func (d *decoder) stringOp(reg uint64, size int, a access, segment bool) {
 	d.operand(at, int(n), a)
 	d.in.Class = store.String
 }
+
+// Advanced is what of its operands a repeated string instruction has accessed, of which only some rounds may have been
+// carried out. Its operands are those of Decode with the registers before.
+func Advanced(operands []store.Operand, before, after *vcpu.Registers) (out []store.Operand) {
+	moved := func(a, b uint64) uint64 { return min(a-b, b-a) } // up or down, around the end
+	b, a := &before.General, &after.General
+	n := max(moved(a.RDI, b.RDI), moved(a.RSI, b.RSI))
+	for _, o := range operands {
+		done := int(min(n, uint64(o.Len)))
+		if done == 0 {
+			continue
+		}
+		if before.Backward() {
+			o.GVA += uint64(o.Len - done)
+		}
+		o.Len = done
+		out = append(out, o)
+	}
+	return out
+}

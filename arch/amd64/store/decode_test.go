@@ -124,6 +124,24 @@ func TestBackwardStringsLieBelow(t *testing.T) {
 	}
 }
 
+func TestAdvancedIsWhatTheRoundsDid(t *testing.T) {
+	before, after := registers(), registers()
+	in := Decode([]byte{0xf3, 0x48, 0xab}, before, nil)
+	after.General.RDI += 24
+	if got := Advanced(in.Operands, before, after); len(got) != 1 || got[0].GVA != 0x6000 || got[0].Len != 24 {
+		t.Errorf("three rounds: %+v", got)
+	}
+	if got := Advanced(in.Operands, before, before); len(got) != 0 {
+		t.Errorf("no round: %+v", got)
+	}
+	before.General.RFLAGS = 1 << 10
+	in = Decode([]byte{0xf3, 0x48, 0xab}, before, nil)
+	after.General.RDI = before.General.RDI - 16
+	if got := Advanced(in.Operands, before, after); len(got) != 1 || got[0].GVA != 0x6000-8 || got[0].Len != 16 {
+		t.Errorf("two rounds down: %+v", got)
+	}
+}
+
 // x86asm agrees about lengths and addresses, for all opcodes that it knows, with every prefix.
 func TestAgreesWithX86asm(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))

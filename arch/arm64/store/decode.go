@@ -367,3 +367,8 @@ func (d *decoder) atomic(n int) {
 	}
 	d.operand(d.base(), n, true, true)
 }
+
+// Advanced is for amd64: what of its operands a string instruction has accessed.
+func Advanced(operands []store.Operand, before, after *vcpu.Registers) []store.Operand {
+	return operands
+}

@@ -1,0 +1,138 @@
+#include "textflag.h"
+
+#define PAGES 0xffff888001000000
+
+// R8 = data, SP = stack; vector registers on (XCR0 = 7: x87, SSE, AVX).
+#define START \
+	MOVQ $PAGES, R8; \
+	LEAQ 0x4000(R8), SP; \
+	MOVQ SI, R15; \
+	XORL CX, CX; XORL DX, DX; MOVL $7, AX; \
+	BYTE $0x0f; BYTE $0x01; BYTE $0xd1
+
+// Only CPU 0 goes on.
+#define FIRST \
+	TESTQ SI, SI; JEQ 3(PC); HLT; JMP -1(PC)
+
+// Power off.
+#define END \
+	MOVW $0x604, DX; XORL AX, AX; OUTL; HLT; JMP -1(PC)
+
+// entryStores does one of each kind, in the order that the test knows.
+TEXT ·entryStores(SB), NOSPLIT|NOFRAME, $0
+	LEAQ ·keep(SB), R9 // so that the linker keeps the others
+	FIRST
+	START
+	MOVQ $0x1122334455667788, AX
+	MOVQ AX, (R8)
+	MOVB $1, 0x10(R8)
+	MOVQ AX, 0xffc(R8)
+	LEAQ 0x800(R8), SP
+	PUSHQ AX
+	PUSHFQ
+	CALL ·ret(SB)
+	LEAQ 0x4000(R8), SP
+	MOVQ $0, AX
+	MOVQ $0, DX
+	MOVQ $5, BX
+	MOVQ $6, CX
+	LOCK
+	CMPXCHG16B 0x20(R8)
+	LOCK
+	INCL 0x30(R8)
+	MOVQ $7, AX
+	XCHGQ AX, 0x38(R8)
+	MOVQ $0x4141414141414141, AX
+	MOVQ AX, X0
+	PUNPCKLQDQ X0, X0
+	MOVUPS X0, 0x40(R8)
+	VPBROADCASTQ X0, Y0
+	VMOVDQU Y0, 0x60(R8)
+	VMOVDQU Y0, 0xff0(R8)
+	LEAQ 0xf80(R8), DI
+	MOVQ $0x100, CX
+	MOVB $0x42, AX
+	CLD
+	REP; STOSB
+	LEAQ 0x1f8(R8), DI
+	MOVQ $4, CX
+	MOVQ $0x43, AX
+	STD
+	REP; STOSQ
+	CLD
+	LEAQ 0x400(R8), DI
+	MOVL $7, AX
+	XORL DX, DX
+	XSAVE64 (DI)
+	LEAQ 0x2000(R8), SI
+	LEAQ 0x300(R8), DI
+	MOVQ $0x10, CX
+	REP; MOVSB
+	MOVNTIQ AX, 0x320(R8)
+	MOVQ $0, 0x200(R8)
+	BTSQ $3, 0x208(R8)
+	END
+
+TEXT ·ret(SB), NOSPLIT|NOFRAME, $0
+	RET
+
+// entryCount: every CPU stores 1, 2, 3... to its own word of one page, as often as the word at 0x2000 says; the last
+// one to finish (a count at 0x2008, of CPUs at 0x2010) powers off.
+TEXT ·entryCount(SB), NOSPLIT|NOFRAME, $0
+	START
+	MOVQ R15, BX
+	SHLQ $3, BX
+	ADDQ R8, BX
+	MOVQ 0x2000(R8), CX
+	XORL AX, AX
+again:
+	INCQ AX
+	MOVQ AX, (BX)
+	CMPQ AX, CX
+	JNE again
+	MOVQ $1, AX
+	LOCK
+	XADDQ AX, 0x2008(R8)
+	INCQ AX
+	CMPQ AX, 0x2010(R8)
+	JNE wait
+	END
+wait:
+	HLT
+	JMP wait
+
+// entryAdd: every CPU adds 1 atomically to one word, as often as the word at 0x2000 says.
+TEXT ·entryAdd(SB), NOSPLIT|NOFRAME, $0
+	START
+	MOVQ 0x2000(R8), CX
+again:
+	LOCK
+	INCQ (R8)
+	DECQ CX
+	JNE again
+	MOVQ $1, AX
+	LOCK
+	XADDQ AX, 0x2008(R8)
+	INCQ AX
+	CMPQ AX, 0x2010(R8)
+	JNE wait
+	END
+wait:
+	HLT
+	JMP wait
+
+// entryReads loads, and stores what it has loaded elsewhere.
+TEXT ·entryReads(SB), NOSPLIT|NOFRAME, $0
+	FIRST
+	START
+	MOVQ 0x10(R8), AX
+	MOVQ AX, 0x2018(R8)
+	MOVQ $9, 0x10(R8)
+	END
+
+// The other entries.
+DATA ·keep+0(SB)/8, $·entryStores(SB)
+DATA ·keep+8(SB)/8, $·entryCount(SB)
+DATA ·keep+16(SB)/8, $·entryAdd(SB)
+DATA ·keep+24(SB)/8, $·entryReads(SB)
+GLOBL ·keep(SB), NOPTR, $32

@@ -1,0 +1,36 @@
+// Package tracing joins a machine and the debugger's engines, which know no machine.
+package tracing
+
+import (
+	"ringo/debug/hit"
+	"ringo/debug/pagetrace"
+	"ringo/debug/watch"
+	"ringo/vmm/machine"
+)
+
+// Options of New.
+type Options struct {
+	// NoHardware: debug registers do not fire on this host.
+	NoHardware bool
+	// FunctionStart, Held and Ended are as in watch.Config.
+	FunctionStart func(pc uint64) (start uint64, ok bool)
+	Held          func(w *hit.Write, release func())
+	Ended         func(w *hit.Write)
+}
+
+// New makes the owner of m's debug state and lets it see everything. Before m runs.
+func New(m *machine.Machine, o Options) *watch.Owner {
+	mem := m.Memory()
+	pages := map[pagetrace.Page]machine.PageAccess{
+		pagetrace.Open: machine.ReadWrite, pagetrace.ClosedToWr: machine.ReadOnly, pagetrace.Closed: machine.NoAccess,
+	}
+	owner := watch.New(watch.Config{
+		Machine: m, Memory: mem,
+		Protect:     func(gpa, size uint64, p pagetrace.Page) error { return mem.Protect(gpa, size, pages[p]) },
+		Environment: m.StoreEnvironment(), Hardware: !o.NoHardware, CanBlock: m.CanBlockInterrupts(),
+		FunctionStart: o.FunctionStart, Held: o.Held, Ended: o.Ended,
+	})
+	m.Trace(owner)
+	mem.Observe(func(a machine.Access) { owner.Device(a.GPA, a.Size, a.Write, a.Data, a.Source.String()) })
+	return owner
+}
