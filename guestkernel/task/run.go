@@ -77,7 +77,7 @@ func (t *Task) identify() {
 		return
 	}
 	t.identified.creds, t.identified.tid = c, t.tid
-	if c.User != nil || t.k.Trace != nil || t.k.Inject != nil {
+	if c.User != nil || t.k.Trace != nil || t.k.Inject != nil || t.slot.Recording() {
 		t.ctx.SetIdentity(nil)
 		return
 	}

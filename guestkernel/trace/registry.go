@@ -144,6 +144,9 @@ func (s *Slot) Enter(nr uint64, args *[6]uint64) {
 	}
 }
 
+// Recording says whether Enter and Leave write events.
+func (s *Slot) Recording() bool { return s != nil && s.r.rings != nil }
+
 // Leave ends what Enter began; ret and err are the call's.
 func (s *Slot) Leave(ret uint64, err error) {
 	if s == nil {
