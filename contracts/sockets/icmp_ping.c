@@ -50,7 +50,7 @@ int main(void)
 		struct iphdr *ip = (void *)b;
 		struct icmphdr *h = (void *)(b + ip->ihl * 4);
 		type = h->type;
-		observe("  %d bytes, version %d, protocol %d, type %d, id %d, \"%.7s\"", (int)got, ip->version, ip->protocol, h->type, ntohs(h->un.echo.id), (char *)(h + 1));
+		observe("  %d bytes, version %d, protocol %d, type %d, id %d, \"%.7s\"", (int)got, (int)ip->version, ip->protocol, h->type, ntohs(h->un.echo.id), (char *)(h + 1));
 	}
 	observe("from the loopback %d", from.sin_addr.s_addr == htonl(INADDR_LOOPBACK));
 	pid_t p = must(fork());

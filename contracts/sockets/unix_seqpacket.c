@@ -5,6 +5,7 @@
  */
 #include "contract.h"
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 int main(void)
