@@ -27,6 +27,7 @@ type Program struct {
 	Libc    string        // "" or the C library it is built with in every run
 	Dynamic bool          // its C library is loaded when it starts
 	Root    string        // name of the root file system it needs, "" for BusyBox's
+	Files   []string      // files and folders of the stage that it needs, as Batch.Files
 }
 
 // goSource is the file that makes a folder one contract, a Go program.

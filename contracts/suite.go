@@ -131,8 +131,14 @@ func (s *Suite) enter(b *Batch, on string, p Program) {
 		timeout = s.Timeout
 	}
 	b.Programs = append(b.Programs, Task{Name: p.Name, Path: p.Binary, Timeout: timeout})
-	if lib := libraryFolder(p.Libc); p.Dynamic && !slices.Contains(b.Files, lib) {
-		b.Files = append(slices.Clone(b.Files), lib)
+	files := p.Files
+	if p.Dynamic {
+		files = append(slices.Clone(files), libraryFolder(p.Libc))
+	}
+	for _, f := range files {
+		if !slices.Contains(b.Files, f) {
+			b.Files = append(slices.Clone(b.Files), f)
+		}
 	}
 }
 

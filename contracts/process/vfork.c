@@ -2,6 +2,10 @@
  * process/vfork: the parent sleeps until its vfork child has executed or ended, and both share memory until then.
  *
  * Catches: vfork implemented as fork (writes invisible) or without the wait (parent runs on a stack in use).
+ *
+ * musl's vfork for arm64 is fork.
+ *
+ * Libc: glibc
  */
 #include "contract.h"
 #include <sched.h>

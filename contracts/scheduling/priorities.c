@@ -32,15 +32,15 @@ int main(void)
 	observe("unprivileged: %s", reap(p));
 	fails(getpriority(9, 0), EINVAL);
 	fails(getpriority(PRIO_PROCESS, 999999), ESRCH);
-	observe("policy: %s, ranges: %s to %s, fifo %s to %s", result(sched_getscheduler(0)), result(sched_get_priority_min(SCHED_OTHER)), result(sched_get_priority_max(SCHED_OTHER)),
+	observe("policy: %s, ranges: %s to %s, fifo %s to %s", result(syscall(SYS_sched_getscheduler, 0)), result(sched_get_priority_min(SCHED_OTHER)), result(sched_get_priority_max(SCHED_OTHER)),
 		result(sched_get_priority_min(SCHED_FIFO)), result(sched_get_priority_max(SCHED_FIFO)));
 	fails(sched_get_priority_max(77), EINVAL);
 	sp.sched_priority = 5;
-	fails(sched_setscheduler(0, SCHED_OTHER, &sp), EINVAL);
+	fails(syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &sp), EINVAL);
 	sp.sched_priority = 0;
-	fails(sched_setscheduler(0, SCHED_FIFO, &sp), EINVAL);
-	observe("batch: %s", result(sched_setscheduler(0, SCHED_BATCH, &sp)));
-	observe("policy: %s", result(sched_getscheduler(0)));
+	fails(syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &sp), EINVAL);
+	observe("batch: %s", result(syscall(SYS_sched_setscheduler, 0, SCHED_BATCH, &sp)));
+	observe("policy: %s", result(syscall(SYS_sched_getscheduler, 0)));
 	observe("yield: %s", result(sched_yield()));
 	return contract_end();
 }

@@ -59,7 +59,7 @@ int main(void)
 		kill(self, SIGALRM);
 		_exit(0);
 	}
-	fails(sigwaitinfo(&block, &si), EINTR);
+	fails(syscall(SYS_rt_sigtimedwait, &block, &si, NULL, 8), EINTR);
 	observe("handled: %d", ran);
 	reap(p);
 	return contract_end();

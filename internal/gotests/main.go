@@ -1,0 +1,256 @@
+// Command gotests runs tests of Go's own standard library on Linux and in Ringo, and counts what passes:
+//
+//	go run ./internal/gotests [-arch arm64] [-run REGEXP] [-bar PERCENT] [PACKAGE...]
+//
+// The tests are built with `go test -c`, run in the same surroundings on both sides by the contract runner's driver (as root, on
+// the Debian root file system), with the package's folder as working folder and -test.short. A test counts when it passes on Linux. What
+// the programs wrote is kept in build/gotests/ARCH.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"ringo/contracts"
+	"ringo/hosted"
+)
+
+// packages are tested when none are named, with what is left out of them. Tests of the runtime that build programs skip themselves, as there is
+// no go command.
+var packages = []string{
+	"os", "os/exec", "os/signal", "os/user", "syscall", "time", "io/fs", "path/filepath", "sync", "sync/atomic", "internal/poll", "runtime", "net",
+}
+
+type options struct {
+	arch, run, skip, json string
+	bar                   float64
+	timeout               time.Duration
+	jobs                  int
+}
+
+func main() {
+	hosted.MaybeServe()
+	var o options
+	flag.StringVar(&o.arch, "arch", runtime.GOARCH, "architecture: amd64 or arm64")
+	flag.StringVar(&o.run, "run", "", "only tests that match, as -test.run")
+	flag.StringVar(&o.skip, "skip", "", "no tests that match, as -test.skip")
+	flag.StringVar(&o.json, "json", "", "write the results to this file")
+	flag.Float64Var(&o.bar, "bar", 95, "the percentage of Linux's passes below which a package fails")
+	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "time of a package")
+	flag.IntVar(&o.jobs, "jobs", 1, "guests at a time")
+	flag.Parse()
+	names := flag.Args()
+	if len(names) == 0 {
+		names = packages
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	all, err := run(ctx, o, names)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gotests:", err)
+		os.Exit(2)
+	}
+	write(os.Stdout, all)
+	for _, c := range all {
+		if c.percent() < o.bar {
+			fmt.Printf("\n%s is below %.4g%%\n", c.Package, o.bar)
+			defer os.Exit(1)
+		}
+	}
+}
+
+// run builds, runs and compares.
+func run(ctx context.Context, o options, names []string) ([]comparison, error) {
+	root, err := hosted.Root()
+	if err != nil {
+		return nil, err
+	}
+	folder := filepath.Join(root, "build", "gotests", o.arch)
+	scripts := filepath.Join(folder, "scripts")
+	if err := errors.Join(os.RemoveAll(scripts), os.MkdirAll(filepath.Join(scripts, "go"), 0o755)); err != nil {
+		return nil, err
+	}
+	goroot, err := output(ctx, "go", "env", "GOROOT")
+	if err != nil {
+		return nil, err
+	}
+	packageOf := map[string]string{}
+	for _, pkg := range names {
+		name, err := prepare(ctx, o, folder, goroot, pkg)
+		if err != nil {
+			return nil, err
+		}
+		packageOf[name] = pkg
+	}
+	local := false // the hosted machine serves every computer alike
+	suite, end, err := contracts.Prepare(ctx, contracts.Options{
+		Project: root, Arch: o.arch, Libc: "glibc", Paths: []string{scripts}, CPUs: 2, Memory: 1 << 30, Jobs: o.jobs, Batch: 1,
+		Timeout: o.timeout, Local: local, Judged: contracts.OnRingo, Progress: os.Stderr, Expect: filepath.Join(folder, "linux"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	for i := range suite.Programs {
+		p := &suite.Programs[i]
+		p.Files = []string{stagedName(packageOf[p.Name])}
+		if err := stage(filepath.Join(folder, stagedName(packageOf[p.Name])), filepath.Join(suite.Base.Folder, p.Files[0])); err != nil {
+			return nil, err
+		}
+	}
+	suite.Report = func(e contracts.Event) {
+		if e.Done == nil {
+			fmt.Printf("%s in Ringo\n", packageOf[e.Began])
+			return
+		}
+		fmt.Printf("%s: %s after %v\n", packageOf[e.Done.Program.Name], e.Done.Result.End(), e.Done.Result.Took.Round(time.Millisecond))
+	}
+	judged, err := suite.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := contracts.WriteExpected(filepath.Join(folder, "linux"), judged); err != nil {
+		return nil, err
+	}
+	var all []comparison
+	for _, j := range judged {
+		pkg := packageOf[j.Program.Name]
+		text := string(j.Result.Stdout) + "\n--- standard error ---\n" + string(j.Result.Stderr) + "\n" + j.Result.Report
+		if len(j.Result.Missing) > 0 {
+			text += fmt.Sprintf("\nsystem calls the kernel lacks: %v\n", j.Result.Missing)
+		}
+		if err := os.WriteFile(filepath.Join(folder, strings.ReplaceAll(pkg, "/", "_")+".ringo.txt"), []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+		all = append(all, compare(pkg, parse(j.Baseline.Stdout), parse(j.Result.Stdout), j.Result.End()))
+	}
+	if o.json != "" {
+		b, err := json.MarshalIndent(all, "", "  ")
+		if err == nil {
+			err = os.WriteFile(o.json, append(b, '\n'), 0o644)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// stagedName is the folder of a package beside the programs.
+func stagedName(pkg string) string { return ".go-" + strings.ReplaceAll(pkg, "/", "_") }
+
+// prepare builds a package's tests and writes the script that runs them. It answers the script's name as a contract, which changes
+// with what is run, so that what Linux said of another build is not taken.
+func prepare(ctx context.Context, o options, folder, goroot, pkg string) (string, error) {
+	own := filepath.Join(folder, stagedName(pkg))
+	source := filepath.Join(own, "src", filepath.FromSlash(pkg))
+	if err := errors.Join(os.RemoveAll(own), os.MkdirAll(filepath.Join(own, "lib", "time"), 0o755)); err != nil {
+		return "", err
+	}
+	if err := copyFolder(filepath.Join(goroot, "src", filepath.FromSlash(pkg)), source); err != nil {
+		return "", err
+	}
+	if err := os.Link(filepath.Join(goroot, "lib", "time", "zoneinfo.zip"), filepath.Join(own, "lib", "time", "zoneinfo.zip")); err != nil {
+		zone, err := os.ReadFile(filepath.Join(goroot, "lib", "time", "zoneinfo.zip"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(own, "lib", "time", "zoneinfo.zip"), zone, 0o644)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	program := filepath.Join(own, "go.test")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, pkg)
+	build.Env = append(os.Environ(), "GOARCH="+o.arch, "GOOS=linux", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go test -c %s: %w\n%s", pkg, err, out)
+	}
+	flags := "-test.short -test.v=test2json -test.paniconexit0 -test.timeout=" + (o.timeout - 5*time.Second).String()
+	if o.run != "" {
+		flags += " '-test.run=" + o.run + "'"
+	}
+	if o.skip != "" {
+		flags += " '-test.skip=" + o.skip + "'"
+	}
+	script := fmt.Sprintf(`#!/bin/sh
+# The tests of Go's package %[1]s.
+#
+# Root: debian
+cp -r /contracts/%[2]s go
+export GOROOT=$PWD/go TMPDIR=$PWD/tmp GO_BUILDER_NAME= HOME=/root
+mkdir tmp
+cd go/src/%[1]s
+exec /contracts/%[2]s/go.test %[3]s
+`, pkg, stagedName(pkg), flags)
+	h := sha256.New()
+	b, err := os.ReadFile(program)
+	if err != nil {
+		return "", err
+	}
+	h.Write(b)
+	h.Write([]byte(script))
+	name := fmt.Sprintf("go/%s-%x", strings.ReplaceAll(pkg, "/", "_"), h.Sum(nil)[:6])
+	return name, os.WriteFile(filepath.Join(folder, "scripts", name+".sh"), []byte(script), 0o755)
+}
+
+// stage makes dst a copy of a prepared folder; links save the space.
+func stage(src, dst string) error {
+	if err := os.RemoveAll(dst); err != nil {
+		return err
+	}
+	return copyFolder(src, dst)
+}
+
+// copyFolder copies files as links where that is possible, and symbolic links as they are.
+func copyFolder(src, dst string) error {
+	return filepath.WalkDir(src, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(src, path)
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dst, relative)
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(to, 0o755)
+		case d.Type()&os.ModeSymlink != 0:
+			target, err := os.Readlink(path)
+			if err != nil {
+				return err
+			}
+			return os.Symlink(target, to)
+		case os.Link(path, to) == nil:
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		st, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, b, st.Mode())
+	})
+}
+
+func output(ctx context.Context, name string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, name, args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
