@@ -91,7 +91,7 @@ type Machine interface {
 // taken for hung; and startGrace what a machine may take to begin the first one.
 const (
 	grace      = 10 * time.Second
-	startGrace = 60 * time.Second
+	startGrace = 3 * time.Minute // a large root file system on a busy computer
 )
 
 var (

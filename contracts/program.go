@@ -190,8 +190,10 @@ func (p *Program) readHeader(file string) error {
 		}
 		m := headerLine.FindStringSubmatch(line)
 		if m == nil {
-			if last == "Catches" {
-				p.Catches += " " + strings.TrimLeft(line, " *#")
+			if more := strings.TrimLeft(line, " *#"); more == "" {
+				last = ""
+			} else if last == "Catches" {
+				p.Catches += " " + more
 			}
 			continue
 		}

@@ -40,7 +40,7 @@ func TestAppletsLikeLinux(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: for chroot")
 	}
-	script, err := os.ReadFile("testdata/applets.sh")
+	script, err := os.ReadFile("../../contracts/programs/busybox_applets.sh")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"archive/tar"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -105,7 +106,9 @@ func run(ctx context.Context, o options, names []string) ([]comparison, error) {
 	for i := range suite.Programs {
 		p := &suite.Programs[i]
 		p.Files = []string{stagedName(packageOf[p.Name])}
-		if err := stage(filepath.Join(folder, stagedName(packageOf[p.Name])), filepath.Join(suite.Base.Folder, p.Files[0])); err != nil {
+		// Replaced as a whole: a running machine may be reading the old one.
+		staged := filepath.Join(suite.Base.Folder, p.Files[0])
+		if err := errors.Join(os.RemoveAll(staged), os.Link(filepath.Join(folder, p.Files[0]), staged)); err != nil {
 			return nil, err
 		}
 	}
@@ -147,34 +150,35 @@ func run(ctx context.Context, o options, names []string) ([]comparison, error) {
 	return all, nil
 }
 
-// stagedName is the folder of a package beside the programs.
-func stagedName(pkg string) string { return ".go-" + strings.ReplaceAll(pkg, "/", "_") }
+// stagedName is the archive of a package beside the programs.
+func stagedName(pkg string) string { return ".go-" + strings.ReplaceAll(pkg, "/", "_") + ".tar" }
 
 // prepare builds a package's tests and writes the script that runs them. It answers the script's name as a contract, which changes
 // with what is run, so that what Linux said of another build is not taken.
 func prepare(ctx context.Context, o options, folder, goroot, pkg string) (string, error) {
-	own := filepath.Join(folder, stagedName(pkg))
-	source := filepath.Join(own, "src", filepath.FromSlash(pkg))
+	own := filepath.Join(folder, "goroot")
 	if err := errors.Join(os.RemoveAll(own), os.MkdirAll(filepath.Join(own, "lib", "time"), 0o755)); err != nil {
 		return "", err
 	}
-	if err := copyFolder(filepath.Join(goroot, "src", filepath.FromSlash(pkg)), source); err != nil {
+	source := filepath.Join("src", filepath.FromSlash(pkg))
+	if err := os.CopyFS(filepath.Join(own, source), os.DirFS(filepath.Join(goroot, source))); err != nil {
 		return "", err
 	}
-	if err := os.Link(filepath.Join(goroot, "lib", "time", "zoneinfo.zip"), filepath.Join(own, "lib", "time", "zoneinfo.zip")); err != nil {
-		zone, err := os.ReadFile(filepath.Join(goroot, "lib", "time", "zoneinfo.zip"))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(own, "lib", "time", "zoneinfo.zip"), zone, 0o644)
-		}
-		if err != nil {
-			return "", err
-		}
+	zone, err := os.ReadFile(filepath.Join(goroot, "lib", "time", "zoneinfo.zip"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(own, "lib", "time", "zoneinfo.zip"), zone, 0o644)
+	}
+	if err != nil {
+		return "", err
 	}
 	program := filepath.Join(own, "go.test")
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", program, pkg)
 	build.Env = append(os.Environ(), "GOARCH="+o.arch, "GOOS=linux", "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go test -c %s: %w\n%s", pkg, err, out)
+	}
+	if err := pack(own, filepath.Join(folder, stagedName(pkg))); err != nil {
+		return "", err
 	}
 	flags := "-test.short -test.v=test2json -test.paniconexit0 -test.timeout=" + (o.timeout - 5*time.Second).String()
 	if o.run != "" {
@@ -187,11 +191,11 @@ func prepare(ctx context.Context, o options, folder, goroot, pkg string) (string
 # The tests of Go's package %[1]s.
 #
 # Root: debian
-cp -r /contracts/%[2]s go
+mkdir go && tar -C go -xf /contracts/%[2]s || exit 1
 export GOROOT=$PWD/go TMPDIR=$PWD/tmp GO_BUILDER_NAME= HOME=/root
 mkdir tmp
 cd go/src/%[1]s
-exec /contracts/%[2]s/go.test %[3]s
+exec $GOROOT/go.test %[3]s
 `, pkg, stagedName(pkg), flags)
 	h := sha256.New()
 	b, err := os.ReadFile(program)
@@ -204,47 +208,14 @@ exec /contracts/%[2]s/go.test %[3]s
 	return name, os.WriteFile(filepath.Join(folder, "scripts", name+".sh"), []byte(script), 0o755)
 }
 
-// stage makes dst a copy of a prepared folder; links save the space.
-func stage(src, dst string) error {
-	if err := os.RemoveAll(dst); err != nil {
+// pack writes a folder as a tar archive: one file is read at once, where a thousand small ones take the hosted machine a minute.
+func pack(folder, archive string) error {
+	f, err := os.Create(archive)
+	if err != nil {
 		return err
 	}
-	return copyFolder(src, dst)
-}
-
-// copyFolder copies files as links where that is possible, and symbolic links as they are.
-func copyFolder(src, dst string) error {
-	return filepath.WalkDir(src, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		relative, err := filepath.Rel(src, path)
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(dst, relative)
-		switch {
-		case d.IsDir():
-			return os.MkdirAll(to, 0o755)
-		case d.Type()&os.ModeSymlink != 0:
-			target, err := os.Readlink(path)
-			if err != nil {
-				return err
-			}
-			return os.Symlink(target, to)
-		case os.Link(path, to) == nil:
-			return nil
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		st, err := d.Info()
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(to, b, st.Mode())
-	})
+	w := tar.NewWriter(f)
+	return errors.Join(w.AddFS(os.DirFS(folder)), w.Close(), f.Close())
 }
 
 func output(ctx context.Context, name string, args ...string) (string, error) {

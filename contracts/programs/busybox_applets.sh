@@ -1,5 +1,11 @@
-# Runs BusyBox applets in the current directory. What it prints must not depend on the machine: TestAppletsLikeLinux runs it on the host and in
-# the guest and compares each section.
+#!/bin/sh
+# programs/busybox_applets: a hundred and more applets of BusyBox, on files of a folder.
+#
+# Catches: whatever of files, pipes and processes an ordinary program relies on and no other contract thought of.
+#
+# Timeout: 3m
+#
+# What it prints must not depend on the machine. TestAppletsLikeLinux in guestkernel/boot runs it, too, and compares each section.
 t() { echo "== $1"; shift; eval "$@" 2>&1; echo "-- $?"; }
 umask 022
 export TZ=UTC LC_ALL=C
@@ -110,3 +116,4 @@ t ulimit '(ulimit -n 5; exec 3< fruit 4< fruit; exec 5< fruit); (ulimit -f 1; dd
 t dev 'echo x > /dev/full; cat /dev/null; head -c 3 /dev/zero | od -An -tx1; head -c 100 /dev/urandom | wc -c; cat /dev/stdin < fruit | head -1; echo e > /dev/stderr'
 t proc 'cat /proc/self/comm; readlink /proc/self/exe | sed s,.*/,,; cd tree; readlink /proc/$$/cwd | sed s,.*/,,; cd ..; grep -c . /proc/self/limits; wc -l < /proc/self/cmdline; test -r /proc/uptime; ls /proc/self/task | wc -l; cat /proc/sys/kernel/ostype'
 t permissions 'chmod 000 numbers; cat numbers | wc -l; chmod 644 numbers; chmod 111 parts; ls parts; chmod 755 parts; mkdir -m 1777 sticky; stat -c %A sticky; touch su; chmod 6755 su; stat -c %A su; chown 5:5 su; stat -c %A su'
+echo CONTRACT_PASS
