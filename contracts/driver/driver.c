@@ -372,10 +372,10 @@ static void run(const char *name, const char *path, long long limit_ns)
 int main(int argc, char **argv)
 {
 	sigset_t blocked;
-	int i = 1;
+	int i = 1, guest = 0;
 
 	if (i < argc && !strcmp(argv[i], "-g")) {
-		i++;
+		guest = 1, i++;
 	} else if (i + 2 < argc && !strcmp(argv[i], "-i")) {
 		isolate(argv[i + 1], argv[i + 2]);
 		i += 3;
@@ -385,6 +385,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	mkdir("/tmp", 01777);
+	if (guest)
+		must_mount("tmpfs", "/tmp", "tmpfs", 0); /* as on Linux */
 	signal(SIGCHLD, on_child);
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGCHLD);

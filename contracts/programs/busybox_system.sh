@@ -13,6 +13,7 @@ t bind 'mkdir b1 b2; echo in > b1/f; mount --bind b1 b2; cat b2/f; mount -o remo
 t busy 'mount -t tmpfs none m; (cd m; umount ../m 2>/dev/null; echo $?); umount m; umount m'
 t full 'mount -t tmpfs -o size=8k none m; dd if=/dev/zero of=m/z bs=1k count=100 2>&1 | tail -1 | cut -d" " -f1-2; ls -l m/z | awk "{print \$5}"; umount m'
 t df 'df m > /dev/null; echo $?; df nothing; mount -t tmpfs -o size=1m none m; df -k m | tail -1 | awk "{print \$2, \$3}"; umount m'
+t noexec 'mount -t tmpfs -o noexec none m; cp /bin/busybox m/true; m/true; echo $?; test -x m/true; echo $?; umount m'
 t hostname 'hostname; cat /proc/sys/kernel/hostname; hostname -s'
 t unshare 'unshare -u sh -c "hostname inside; hostname; uname -n"; hostname; unshare -m sh -c "mount -t tmpfs none m; grep -c /m.tmpfs /proc/mounts"; grep -c /m.tmpfs /proc/mounts'
 t unshare_pid 'unshare -p -f sh -c "echo \$\$; sh -c \"echo \\\$\\\$\""'

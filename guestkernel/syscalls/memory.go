@@ -60,6 +60,9 @@ func sysMmap(t *task.Task, a Args) (uint64, error) {
 			return 0, err
 		}
 		defer d.Unref()
+		if prot&unix.PROT_EXEC != 0 && d.Path().Mount != nil && d.Path().Mount.Flags()&unix.MS_NOEXEC != 0 {
+			return 0, unix.EPERM
+		}
 		if !d.Readable() || shared && prot&unix.PROT_WRITE != 0 && !d.Writable() {
 			return 0, unix.EACCES
 		}
@@ -91,7 +94,19 @@ func sysMmap(t *task.Task, a Args) (uint64, error) {
 		r.Object, r.Offset, r.Name = t.Kernel().Memory.NewShared(length), 0, "/dev/zero (deleted)"
 		r.Flags &^= mm.VMAReadOnly
 	}
+	if err := mayCommit(length, prot, flags, shared, anonymous); err != nil {
+		return 0, err
+	}
 	return t.Space().Map(r)
+}
+
+// mayCommit refuses what can never be kept: more private writable memory at once than the machine has (proc_sys_vm(5), overcommit_memory 0).
+func mayCommit(length, prot uint64, flags int, shared, anonymous bool) error {
+	total, _ := MemoryTotals()
+	if total > 0 && length > total && prot&unix.PROT_WRITE != 0 && flags&unix.MAP_NORESERVE == 0 && (anonymous || !shared) {
+		return unix.ENOMEM
+	}
+	return nil
 }
 
 func sysMadvise(t *task.Task, a Args) (uint64, error) {
