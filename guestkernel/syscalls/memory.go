@@ -14,7 +14,11 @@ func init() {
 		"mprotect": sysMprotect,
 		"mremap":   sysMremap,
 		"brk": func(t *task.Task, a Args) (uint64, error) {
-			return t.Space().Brk(a[0], t.Rlimit(unix.RLIMIT_DATA)), nil
+			limit := t.Rlimit(unix.RLIMIT_DATA)
+			if total, _ := MemoryTotals(); total > 0 {
+				limit = min(limit, total) // as mayCommit
+			}
+			return t.Space().Brk(a[0], limit), nil
 		},
 		"madvise": sysMadvise,
 		"msync":   sysMsync,

@@ -96,7 +96,7 @@ func run(ctx context.Context, o options, names []string) ([]comparison, error) {
 	}
 	local := false // the hosted machine serves every computer alike
 	suite, end, err := contracts.Prepare(ctx, contracts.Options{
-		Project: root, Arch: o.arch, Libc: "glibc", Paths: []string{scripts}, CPUs: 2, Memory: 1 << 30, Jobs: o.jobs, Batch: 1,
+		Project: root, Arch: o.arch, Libc: "glibc", Paths: []string{scripts}, CPUs: 2, Memory: 2 << 30, Jobs: o.jobs, Batch: 1,
 		Timeout: o.timeout, Local: local, Judged: contracts.OnRingo, Progress: os.Stderr, Expect: filepath.Join(folder, "linux"),
 	})
 	if err != nil {
@@ -156,7 +156,7 @@ func stagedName(pkg string) string { return ".go-" + strings.ReplaceAll(pkg, "/"
 // prepare builds a package's tests and writes the script that runs them. It answers the script's name as a contract, which changes
 // with what is run, so that what Linux said of another build is not taken.
 func prepare(ctx context.Context, o options, folder, goroot, pkg string) (string, error) {
-	own := filepath.Join(folder, "goroot")
+	own := filepath.Join(folder, "_goroot") // a name that Go's own ./... skips
 	if err := errors.Join(os.RemoveAll(own), os.MkdirAll(filepath.Join(own, "lib", "time"), 0o755)); err != nil {
 		return "", err
 	}

@@ -167,11 +167,10 @@ func collection() {
 	debug.FreeOSMemory()
 	runtime.ReadMemStats(&after)
 	observe("collection: made %d, kept %d, collected %v, given back %v", made.Load(), keep.count(), after.NumGC > 3, after.HeapReleased > 0)
-	big := bytes.Repeat([]byte{0xaa}, 8<<20)
-	big = nil
+	dirty := len(bytes.Repeat([]byte{0xaa}, 8<<20))
 	debug.FreeOSMemory()
-	big = make([]byte, 8<<20)
-	require(bytes.Count(big, []byte{0}) == len(big), "memory that came back is zero")
+	clean := make([]byte, dirty)
+	require(bytes.Count(clean, []byte{0}) == dirty, "memory that came back is zero")
 }
 
 // preemption: loops without a call in them stop only when a signal interrupts them.
@@ -312,7 +311,7 @@ func faults() {
 	}
 	var p *tree
 	observe("nil: %v", try(func() { p.payload[1] = 1 }))
-	zero := len(os.Args) - len(os.Args)
+	zero := len(os.Args) - 1
 	observe("division: %v", try(func() { zero = 1 / zero }))
 	m, err := syscall.Mmap(-1, 0, 4096, syscall.PROT_READ, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	require(err == nil, "mmap")
