@@ -94,9 +94,8 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 	c.creds.Store(creds)
 	c.noNew.Store(t.noNew.Load())
 	c.slack.Store(t.slack.Load())
-	c.nice.Store(t.nice.Load())
 	c.affinity.Store(t.affinity.Load())
-	c.policy.Store(t.policy.Load())
+	c.inheritSchedule(t)
 	if f&unix.CLONE_VM != 0 {
 		t.space.Hold()
 		c.space = t.space

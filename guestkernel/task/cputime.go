@@ -86,6 +86,10 @@ func (t *Task) leaveKernel(nr uint64) {
 func (t *Task) offCPU() {
 	now := t.k.nanos()
 	t.cpu.stop(now)
+	if t.counted {
+		t.counted = false
+		t.k.realtime.Add(-1)
+	}
 	if s := &t.system; s.scale != 0 {
 		s.ns.Add((now - s.began) * s.scale)
 	}
@@ -94,6 +98,10 @@ func (t *Task) offCPU() {
 func (t *Task) onCPU() {
 	now := t.k.nanos()
 	t.cpu.start(now)
+	if t.rtprio.Load() != 0 {
+		t.counted = true
+		t.k.realtime.Add(1)
+	}
 	t.system.began = now
 }
 

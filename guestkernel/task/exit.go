@@ -126,6 +126,7 @@ func (t *Task) leaveSpace() {
 // leaveFutexes marks robust futexes that the task holds and clears its tid word.
 func (t *Task) leaveFutexes() {
 	t.exitRobustList()
+	t.exitLocks()
 	if t.clearChildTID != 0 {
 		if t.space.Users() > 1 {
 			var zero [4]byte

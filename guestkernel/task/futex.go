@@ -1,7 +1,6 @@
 package task
 
 import (
-	"encoding/binary"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -19,11 +18,13 @@ const futexBuckets = 256
 type futexTable struct {
 	seed    maphash.Seed
 	buckets [futexBuckets]futexBucket
+	owners  sync.Mutex // guards Task.locks; taken with a bucket locked
 }
 
 type futexBucket struct {
-	mu   sync.Mutex
-	head *futexWaiter
+	mu    sync.Mutex
+	head  *futexWaiter
+	locks map[mm.WordKey]*piLock // with waiters
 }
 
 // futexWaiter is a task's place in a bucket.
@@ -33,6 +34,14 @@ type futexWaiter struct {
 	c          chan struct{}               // capacity 1
 	bucket     atomic.Pointer[futexBucket] // nil: not queued; changes with that bucket locked
 	prev, next *futexWaiter
+
+	// Of a wait for a lock with priority inheritance (futexpi.go), guarded by the bucket.
+	task   *Task
+	lock   *piLock // it waits for, nil: an ordinary wait
+	moves  bool    // FUTEX_WAIT_REQUEUE_PI: waits to be moved to target
+	target mm.WordKey
+	owns   bool // was given the lock
+	died   bool // by an owner that died: the word has to be written
 }
 
 func (f *futexTable) init() { f.seed = maphash.MakeSeed() }
@@ -57,6 +66,9 @@ func (b *futexBucket) pushLocked(w *futexWaiter) {
 }
 
 func (b *futexBucket) removeLocked(w *futexWaiter) {
+	if w.lock != nil {
+		w.lock.waiters--
+	}
 	if w.prev != nil {
 		w.prev.next = w.next
 	} else {
@@ -69,17 +81,29 @@ func (b *futexBucket) removeLocked(w *futexWaiter) {
 	w.bucket.Store(nil)
 }
 
-func (b *futexBucket) wakeLocked(key mm.WordKey, count int, bits uint32) (woken int) {
+// wakeLocked wakes up to count waiters of a word. The error is EINVAL: one of them waits for a lock, which only unlocking wakes.
+func (b *futexBucket) wakeLocked(key mm.WordKey, count int, bits uint32) (woken int, err error) {
 	for w := b.head; w != nil && woken < count; {
 		next := w.next
 		if w.key == key && w.bits&bits != 0 {
+			if w.lock != nil || w.moves {
+				return woken, unix.EINVAL
+			}
 			b.removeLocked(w)
-			w.c <- struct{}{} // empty: a queued waiter has not been woken
+			w.wake()
 			woken++
 		}
 		w = next
 	}
-	return woken
+	return woken, nil
+}
+
+// wake tells the waiter, which has left its queue. One that waits on several words may have been told already.
+func (w *futexWaiter) wake() {
+	select {
+	case w.c <- struct{}{}:
+	default:
+	}
 }
 
 // lockTwo locks two buckets in address order.
@@ -117,11 +141,7 @@ func (t *Task) FutexWait(addr uint64, private bool, value, bits uint32, deadline
 	if err != nil {
 		return err
 	}
-	w := &t.waiter
-	if w.c == nil {
-		w.c = make(chan struct{}, 1)
-	}
-	w.key, w.bits = key, bits
+	w := t.newFutexWaiter(key, bits)
 	b := t.k.futexes.of(key)
 	b.mu.Lock()
 	now, err := t.space.Load32(addr)
@@ -150,6 +170,17 @@ func (t *Task) FutexWait(addr uint64, private bool, value, bits uint32, deadline
 	return wait.ErrRestart
 }
 
+// newFutexWaiter prepares the task's place for a wait on one word.
+func (t *Task) newFutexWaiter(key mm.WordKey, bits uint32) *futexWaiter {
+	w := &t.waiter
+	if w.c == nil {
+		w.c = make(chan struct{}, 1)
+	}
+	w.key, w.bits, w.task = key, bits, t
+	w.lock, w.moves, w.owns, w.died = nil, false, false, false
+	return w
+}
+
 // leave takes w out of its bucket; false says that it was woken before.
 func (w *futexWaiter) leave() bool {
 	for {
@@ -160,6 +191,9 @@ func (w *futexWaiter) leave() bool {
 		b.mu.Lock()
 		if w.bucket.Load() == b { // else requeued or woken in between
 			b.removeLocked(w)
+			if l := w.lock; l != nil && l.waiters == 0 && l.written {
+				w.task.k.futexes.forgetLocked(b, l)
+			}
 			b.mu.Unlock()
 			return true
 		}
@@ -179,7 +213,7 @@ func (t *Task) FutexWake(addr uint64, private bool, count int, bits uint32) (int
 	b := t.k.futexes.of(key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.wakeLocked(key, count, bits), nil
+	return b.wakeLocked(key, count, bits)
 }
 
 // FutexRequeue wakes wake waiters of one word and moves up to move others to another. With check the word must hold value
@@ -208,14 +242,17 @@ func (t *Task) FutexRequeue(addr, to uint64, private bool, wake, move int, check
 			return 0, unix.EAGAIN
 		}
 	}
-	n := a.wakeLocked(from, wake, ^uint32(0))
-	if from == dest {
-		return n, nil
+	n, err := a.wakeLocked(from, wake, ^uint32(0))
+	if err != nil || from == dest {
+		return n, err
 	}
 	moved := 0
 	for w := a.head; w != nil && moved < move; {
 		next := w.next
 		if w.key == from {
+			if w.lock != nil || w.moves {
+				return n, unix.EINVAL
+			}
 			a.removeLocked(w)
 			w.key = dest
 			b.pushLocked(w)
@@ -270,69 +307,13 @@ func (t *Task) FutexWakeOp(addr, addr2 uint64, private bool, wake, wake2 int, op
 	if err != nil {
 		return 0, err
 	}
-	n := a.wakeLocked(key, wake, ^uint32(0))
+	n, err := a.wakeLocked(key, wake, ^uint32(0))
 	o := int32(old)
 	hit := [...]bool{o == cmpArg, o != cmpArg, o < cmpArg, o <= cmpArg, o > cmpArg, o >= cmpArg}[cmp]
-	if hit {
-		n += b.wakeLocked(key2, wake2, ^uint32(0))
+	if err == nil && hit {
+		var more int
+		more, err = b.wakeLocked(key2, wake2, ^uint32(0))
+		n += more
 	}
-	return n, nil
-}
-
-// Bits of a robust futex word, and the most entries of a list that are looked at (ROBUST_LIST_LIMIT).
-const (
-	futexWaiters   = 0x80000000
-	futexOwnerDied = 0x40000000
-	futexTIDMask   = 0x3fffffff
-	robustLimit    = 2048
-)
-
-// exitRobustList marks the futexes that the task holds as left by a dead owner (exit_robust_list). The list is user memory: it
-// may lie, loop or end in nowhere.
-func (t *Task) exitRobustList() {
-	head := t.robustList
-	if head == 0 {
-		return
-	}
-	t.robustList = 0
-	var raw [24]byte
-	if t.CopyInUser(head, raw[:]) != nil {
-		return
-	}
-	next, offset, pendingEntry := load64(raw[0:]), load64(raw[8:]), load64(raw[16:])
-	for range robustLimit {
-		entry := next &^ 1
-		if entry == head {
-			break
-		}
-		var b [8]byte
-		bad := t.CopyInUser(entry, b[:]) != nil
-		if entry != pendingEntry&^1 && !t.ownerDied(entry+offset) {
-			return
-		}
-		if bad {
-			return
-		}
-		next = binary.LittleEndian.Uint64(b[:])
-	}
-	if pendingEntry != 0 {
-		t.ownerDied(pendingEntry&^1 + offset)
-	}
-}
-
-func (t *Task) ownerDied(addr uint64) bool {
-	old, err := t.space.Update32(addr, func(v uint32) uint32 {
-		if v&futexTIDMask == uint32(t.own) {
-			return v&futexWaiters | futexOwnerDied
-		}
-		return v
-	})
-	if err != nil {
-		return false
-	}
-	if old&futexTIDMask == uint32(t.own) && old&futexWaiters != 0 {
-		t.FutexWake(addr, false, 1, ^uint32(0))
-		t.FutexWake(addr, true, 1, ^uint32(0))
-	}
-	return true
+	return n, err
 }

@@ -47,9 +47,10 @@ type Kernel struct {
 	live    atomic.Int64 // tasks whose goroutine has not ended
 	forks   atomic.Uint64
 
-	futexes futexTable
-	fast    costs
-	ipc     *ipc.Namespace // the first
+	futexes  futexTable
+	fast     costs
+	realtime atomic.Int32   // tasks with a real-time policy that do not sleep
+	ipc      *ipc.Namespace // the first
 
 	mu       sync.Mutex
 	tasks    map[int]*Task

@@ -40,6 +40,11 @@ func (t *Task) run() {
 		if a := t.affinity.Load(); a != t.applied {
 			t.applyAffinity(a)
 		}
+		if t.k.realtime.Load() != 0 && t.rtprio.Load() == 0 {
+			t.offCPU()
+			runtime.Gosched() // a task with a real-time policy may want this CPU
+			t.onCPU()
+		}
 		ev := t.k.Machine.Run(t.ctx)
 		switch ev.Kind {
 		case EventSyscall:
@@ -61,6 +66,9 @@ func (t *Task) run() {
 		case EventInterrupt:
 			t.group.checkCPUTimers()
 			t.preempted.Add(1)
+			if t.Policy() == unix.SCHED_FIFO {
+				break // it keeps the CPU until it sleeps, as far as the tick is concerned
+			}
 			t.offCPU()
 			runtime.Gosched()
 			t.onCPU()

@@ -43,6 +43,7 @@ type Task struct {
 	waiter        futexWaiter
 	undo          *ipc.Undo   // nil: no SEM_UNDO yet
 	slot          *trace.Slot // entry in the debug window, or nil
+	counted       bool        // in Kernel.realtime
 	applied       uint64      // affinity that ctx knows
 
 	namespaces atomic.Pointer[Namespaces] // nil: it has left
@@ -61,6 +62,9 @@ type Task struct {
 	nice     atomic.Int32
 	affinity atomic.Uint64 // 0: all CPUs
 	policy   atomic.Int32
+	rtprio   atomic.Int32 // of SCHED_FIFO and SCHED_RR, else 0
+	resets   atomic.Bool  // SCHED_RESET_ON_FORK
+	ioprio   atomic.Int32
 	sysno    atomic.Int64 // call being served, -1 outside
 	switches atomic.Uint64
 
@@ -68,6 +72,8 @@ type Task struct {
 	interrupt chan struct{} // ends Sleep when work was set
 
 	preempted atomic.Uint64
+
+	locks map[*piLock]struct{} // it owns and others wait for; guarded by futexTable.owners
 
 	// Guarded by Kernel.mu.
 	shown      split
