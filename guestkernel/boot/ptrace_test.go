@@ -36,6 +36,7 @@ type hostMachine struct {
 
 	mu   sync.Mutex
 	free []uint64
+	cpu  atomic.Int32
 	refs []int32
 	used int
 
@@ -133,10 +134,13 @@ func (m *hostMachine) inUse() int {
 }
 
 func (m *hostMachine) CPUs() int { return 2 }
-func (m *hostMachine) CPU() int  { return 0 }
+func (m *hostMachine) CPU() int  { return int(m.cpu.Load()) }
 
-// MoveTo has nothing to do: a context is wherever it may be.
-func (m *hostMachine) MoveTo(uint64) bool { return true }
+// MoveTo pretends: a context is wherever it may be.
+func (m *hostMachine) MoveTo(cpus uint64) bool {
+	m.cpu.Store(int32(bits.TrailingZeros64(cpus)))
+	return true
+}
 
 // hostTable is an address space: a traced process and the thread that traces it.
 type hostTable struct {
@@ -323,7 +327,11 @@ func (c *hostContext) VectorState() []byte        { return c.vector }
 func (c *hostContext) Release()                   {}
 func (c *hostContext) SetIdentity(*task.Identity) {}
 func (c *hostContext) SetAllowed(m uint64)        { c.cpus = m }
-func (c *hostContext) LastCPU() int               { return bits.TrailingZeros64(c.cpus) }
+func (c *hostContext) Interrupting() bool {
+	h := c.table.Load()
+	return h != nil && c.kick.Load() && h.running.Load()
+}
+func (c *hostContext) LastCPU() int { return bits.TrailingZeros64(c.cpus | 1<<63) }
 func (c *hostContext) Reset(entry, sp uint64) {
 	c.regs = task.Regs{IP: entry, SP: sp, CS: 0x33, SS: 0x2b, Flags: 0x202, OrigAX: ^uint64(0)}
 }
@@ -370,6 +378,9 @@ func (h *hostTable) xstate(request uintptr, b []byte) int {
 
 func (m *hostMachine) Run(ctx task.Context) (ev task.Event) {
 	c := ctx.(*hostContext)
+	if c.cpus == 0 {
+		return task.Event{Kind: task.EventElsewhere}
+	}
 	if c.kick.Swap(false) {
 		return task.Event{Kind: task.EventInterrupt}
 	}

@@ -120,36 +120,6 @@ func (s *Space) Remove(caller any, addr, length uint64) error {
 	return nil
 }
 
-// Lock sets or clears the locked flag of a range and pages it in (mlock(2), munlock(2)). Errors:
-// EINVAL, ENOMEM.
-func (s *Space) Lock(addr, length uint64, on bool) error {
-	if length > UserTop {
-		return unix.EINVAL
-	}
-	end, err := checkRange(pageDown(addr), length+addr&pageMask)
-	if err != nil {
-		return err
-	}
-	addr = pageDown(addr)
-	s.mu.Lock()
-	defer s.unlock()
-	if !s.vmas.covered(addr, end) {
-		return unix.ENOMEM
-	}
-	lo, hi := s.carve(addr, end)
-	for _, v := range s.vmas[lo:hi] {
-		v.Flags &^= VMALocked
-		if on {
-			v.Flags |= VMALocked
-		}
-	}
-	if on {
-		s.populateLocked(addr, end)
-	}
-	s.joinAround(addr, end)
-	return nil
-}
-
 // Resident reports for each page of a range whether it is in memory (mincore(2)). The answer is a byte a page: callers
 // bound length. Errors: EINVAL, ENOMEM.
 func (s *Space) Resident(addr, length uint64) ([]byte, error) {

@@ -59,6 +59,9 @@ func (s *Space) Map(r Request) (uint64, error) {
 			}
 		}
 	}
+	if err := s.lockNewLocked(&r, length); err != nil {
+		return 0, err
+	}
 	replaced := uint64(0)
 	if r.Fixed {
 		replaced = s.mappedInLocked(addr, addr+length)

@@ -57,14 +57,16 @@ type Space struct {
 	dead  bool     // released: every operation fails
 	gone  []Object // to be detached when mu is released
 
-	mmapBase      uint64 // mappings are placed below
-	brkStart, brk uint64
-	stackLimit    uint64 // bytes a stack may grow to (RLIMIT_STACK)
-	addressLimit  uint64 // bytes of VMAs (RLIMIT_AS)
-	mapped        uint64 // bytes of VMAs
-	peakMapped    uint64
-	peakResident  int
-	faults        uint64
+	mmapBase                uint64 // mappings are placed below
+	brkStart, brk           uint64
+	lockLimit               uint64 // bytes that may be locked when they are mapped (RLIMIT_MEMLOCK)
+	lockFuture, lockOnFault bool   // mlockall(2)
+	stackLimit              uint64 // bytes a stack may grow to (RLIMIT_STACK)
+	addressLimit            uint64 // bytes of VMAs (RLIMIT_AS)
+	mapped                  uint64 // bytes of VMAs
+	peakMapped              uint64
+	peakResident            int
+	faults                  uint64
 
 	image Image // set by the loader
 }
@@ -105,7 +107,7 @@ func (m *Memory) NewSpace(random Random, stackLimit uint64) (*Space, error) {
 	}
 	gap := min(max(stackLimit, stackGap), UserTop/6*5) + stackRandPages*PageSize + stackGuard
 	s := &Space{
-		mem: m, table: table, stackLimit: stackLimit, addressLimit: ^uint64(0),
+		mem: m, table: table, stackLimit: stackLimit, addressLimit: ^uint64(0), lockLimit: ^uint64(0),
 		mmapBase: pageDown(UserTop - gap - (random()%mmapRandPages)*PageSize), pages: pageMap{count: &m.chunks},
 	}
 	s.users.Store(1)
@@ -168,7 +170,7 @@ func (s *Space) Fork() (*Space, error) {
 	defer s.unlock()
 	c := &Space{
 		mem: s.mem, table: table, mmapBase: s.mmapBase, brkStart: s.brkStart, brk: s.brk,
-		stackLimit: s.stackLimit, addressLimit: s.addressLimit, image: s.image, pages: pageMap{count: &s.mem.chunks},
+		stackLimit: s.stackLimit, addressLimit: s.addressLimit, lockLimit: s.lockLimit, image: s.image, pages: pageMap{count: &s.mem.chunks},
 	}
 	if s.mem.mapsFull(len(s.pages.chunks)) {
 		table.Release()

@@ -23,8 +23,6 @@ func init() {
 		"madvise": sysMadvise,
 		"msync":   sysMsync,
 		"mincore": sysMincore,
-		"mlock":   func(t *task.Task, a Args) (uint64, error) { return 0, t.Space().Lock(a[0], a[1], true) },
-		"munlock": func(t *task.Task, a Args) (uint64, error) { return 0, t.Space().Lock(a[0], a[1], false) },
 	})
 }
 
@@ -54,6 +52,9 @@ func sysMmap(t *task.Task, a Args) (uint64, error) {
 		r.Flags |= mm.VMAGrowsDown
 	}
 	if flags&unix.MAP_LOCKED != 0 {
+		if lockLimit(t) == 0 {
+			return 0, unix.EPERM
+		}
 		r.Flags |= mm.VMALocked
 		r.Populate = true
 	}
@@ -101,6 +102,7 @@ func sysMmap(t *task.Task, a Args) (uint64, error) {
 	if err := mayCommit(length, prot, flags, shared, anonymous); err != nil {
 		return 0, err
 	}
+	t.Space().SetLockLimit(lockLimit(t))
 	return t.Space().Map(r)
 }
 

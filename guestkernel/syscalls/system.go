@@ -17,17 +17,15 @@ const (
 
 func init() {
 	register(map[string]Handler{
-		"uname":         sysUname,
-		"sethostname":   sysSethostname,
-		"setdomainname": sysSetdomainname,
-		"sysinfo":       sysSysinfo,
-		"getrandom":     sysGetrandom,
-		"prlimit64":     sysPrlimit,
-		"getrlimit":     sysGetrlimit,
-		"setrlimit":     sysSetrlimit,
-		"personality":   sysPersonality,
-		"rseq":          notImplemented,
-		"membarrier":    notImplemented,
+		"uname":          sysUname,
+		"sethostname":    sysSethostname,
+		"setdomainname":  sysSetdomainname,
+		"sysinfo":        sysSysinfo,
+		"getrandom":      sysGetrandom,
+		"prlimit64":      sysPrlimit,
+		"getrlimit":      sysGetrlimit,
+		"setrlimit":      sysSetrlimit,
+		"io_uring_setup": notImplemented, "io_uring_enter": notImplemented, "io_uring_register": notImplemented,
 	})
 }
 
@@ -159,13 +157,6 @@ func sysSetrlimit(t *task.Task, a Args) (uint64, error) {
 		return 0, unix.EFAULT
 	}
 	return sysPrlimit(t, Args{0, a[0], a[1], 0})
-}
-
-func sysPersonality(_ *task.Task, a Args) (uint64, error) {
-	if p := a.Uint(0); p != 0 && p != ^uint32(0) {
-		return 0, unix.EINVAL
-	}
-	return 0, nil
 }
 
 func btoi(b bool) uint64 {

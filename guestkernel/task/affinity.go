@@ -33,6 +33,17 @@ func (t *Task) SetAffinity(target *Task, cpus uint64) error {
 // applyAffinity tells the CPU's entry to user mode where the task may run. The task's own goroutine calls it.
 func (t *Task) applyAffinity(cpus uint64) {
 	t.applied = cpus
+	if cpus == 0 {
+		cpus = ^uint64(0)
+	}
+	if t.rseq.addr != 0 {
+		// Only where the thread believes to be; elsewhere it is told first.
+		if t.rseq.cpu < 0 || cpus>>t.rseq.cpu&1 == 0 {
+			cpus = 0
+		} else {
+			cpus = 1 << t.rseq.cpu
+		}
+	}
 	t.ctx.SetAllowed(cpus)
 }
 

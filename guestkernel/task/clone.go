@@ -96,6 +96,13 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 	c.slack.Store(t.slack.Load())
 	c.affinity.Store(t.affinity.Load())
 	c.inheritSchedule(t)
+	c.personality.Store(t.personality.Load())
+	if f&unix.CLONE_VM == 0 && t.rseq.addr != 0 {
+		c.rseq = t.rseq
+		c.rseq.cpu, c.rseq.event = -1, true
+		ctx.SetAllowed(0)
+		c.applied = t.affinity.Load()
+	}
 	if f&unix.CLONE_VM != 0 {
 		t.space.Hold()
 		c.space = t.space

@@ -98,6 +98,9 @@ func (t *Task) defaultActionLocked(sig int) {
 // is a SIGSEGV, deadly if it was for SIGSEGV already.
 func (t *Task) enterHandler(info *Info, act Action) {
 	sig := info.Signal()
+	if t.rseq.addr != 0 {
+		t.fixRseq() // the frame must not hold the middle of a sequence
+	}
 	if err := t.restart; err != nil {
 		t.restart = nil
 		if err == wait.ErrRestartNoIntr || err == wait.ErrRestart && act.Flags&saRestart != 0 {

@@ -32,7 +32,7 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 	creds, secure := t.credsFor(file.(*executableFile))
 	k := t.k
 	stack := t.Rlimit(unix.RLIMIT_STACK)
-	space, err := k.Memory.NewSpace(k.Random, stack)
+	space, err := k.Memory.NewSpace(t.layoutRandom(), stack)
 	if err != nil {
 		file.Close()
 		return unix.ENOMEM
@@ -53,7 +53,7 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 	hw := k.Auxv
 	hw.Machine, hw.Platform = elfMachine, platform
 	hw.MinSigStack = signalFrameSize(len(t.ctx.VectorState()))
-	loaded, err := loader.Load(space, prog, open, hw, k.Random, stack)
+	loaded, err := loader.Load(space, prog, open, hw, t.layoutRandom(), stack)
 	if err == nil && t.space != nil {
 		err = t.killSiblings()
 	}
@@ -83,6 +83,8 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 	t.publishView()
 	t.alt = altStack{Flags: ssDisable}
 	t.robustList, t.clearChildTID = 0, 0
+	t.rseq = rseq{}
+	t.applyAffinity(t.affinity.Load())
 	t.restart, t.restartCall = nil, nil
 	t.SetComm(path.Base(name))
 	changed := creds.EUID != t.Creds().EUID || creds.EGID != t.Creds().EGID
@@ -96,6 +98,7 @@ func (t *Task) exec(name string, at func(vfs.Caller) vfs.At, flags int, argv, en
 	g := t.group
 	g.execed, g.undumpable = true, changed || creds.EUID != creds.UID || creds.EGID != creds.GID
 	g.deleteTimersLocked()
+	g.barriers = 0
 	old := g.actions
 	g.actions = newActions()
 	for sig := range old.table {

@@ -69,6 +69,7 @@ type Group struct {
 	realInterval         time.Duration
 	cpuTimers            [2]cpuTimer
 	watches              map[*cpuWatch]struct{} // on the CPU clocks of the process and its threads
+	barriers             int                    // registrations of membarrier(2)
 	cpuLimit             *cpuWatch              // RLIMIT_CPU
 	timers               map[int]*posixTimer
 	nextTimer            int

@@ -64,6 +64,8 @@ type Context interface {
 	LastCPU() int
 	// Interrupt makes Run return soon, or at once if it is called next. Any goroutine.
 	Interrupt()
+	// Interrupting says whether an Interrupt has not ended user mode yet. Any goroutine.
+	Interrupting() bool
 	// Release frees the context.
 	Release()
 }

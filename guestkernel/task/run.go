@@ -45,6 +45,11 @@ func (t *Task) run() {
 			runtime.Gosched() // a task with a real-time policy may want this CPU
 			t.onCPU()
 		}
+		if t.rseq.event && t.rseq.addr != 0 {
+			if t.fixRseq(); t.work.Load() {
+				continue
+			}
+		}
 		ev := t.k.Machine.Run(t.ctx)
 		switch ev.Kind {
 		case EventSyscall:
@@ -61,9 +66,14 @@ func (t *Task) run() {
 			t.fault(ev.Signal, ev.Code, ev.Addr, fault{Trap: ev.Trap, Error: ev.Error})
 		case EventElsewhere:
 			t.offCPU()
-			t.relocate()
+			if t.rseq.addr != 0 {
+				t.moveRseq()
+			} else {
+				t.relocate()
+			}
 			t.onCPU()
 		case EventInterrupt:
+			t.rseq.event = true
 			t.group.checkCPUTimers()
 			t.preempted.Add(1)
 			if t.Policy() == unix.SCHED_FIFO {

@@ -43,30 +43,32 @@ type Task struct {
 	waiter        futexWaiter
 	undo          *ipc.Undo   // nil: no SEM_UNDO yet
 	slot          *trace.Slot // entry in the debug window, or nil
-	counted       bool        // in Kernel.realtime
-	applied       uint64      // affinity that ctx knows
+	rseq          rseq
+	counted       bool   // in Kernel.realtime
+	applied       uint64 // affinity that ctx knows
 
 	namespaces atomic.Pointer[Namespaces] // nil: it has left
 	own        int                        // its number in the PID namespace that it was born in; changed by execve only
 
-	creds    atomic.Pointer[vfs.Creds]
-	view     atomic.Pointer[View]
-	ipc      atomic.Pointer[ipc.Namespace]
-	comm     atomic.Pointer[string]
-	cpu      cpuClock
-	system   systemTime
-	state    atomic.Int32 // State
-	pdeath   atomic.Int32 // PR_SET_PDEATHSIG
-	slack    atomic.Uint64
-	noNew    atomic.Bool // PR_SET_NO_NEW_PRIVS
-	nice     atomic.Int32
-	affinity atomic.Uint64 // 0: all CPUs
-	policy   atomic.Int32
-	rtprio   atomic.Int32 // of SCHED_FIFO and SCHED_RR, else 0
-	resets   atomic.Bool  // SCHED_RESET_ON_FORK
-	ioprio   atomic.Int32
-	sysno    atomic.Int64 // call being served, -1 outside
-	switches atomic.Uint64
+	creds       atomic.Pointer[vfs.Creds]
+	view        atomic.Pointer[View]
+	ipc         atomic.Pointer[ipc.Namespace]
+	comm        atomic.Pointer[string]
+	cpu         cpuClock
+	system      systemTime
+	state       atomic.Int32 // State
+	pdeath      atomic.Int32 // PR_SET_PDEATHSIG
+	slack       atomic.Uint64
+	noNew       atomic.Bool // PR_SET_NO_NEW_PRIVS
+	nice        atomic.Int32
+	affinity    atomic.Uint64 // 0: all CPUs
+	policy      atomic.Int32
+	rtprio      atomic.Int32 // of SCHED_FIFO and SCHED_RR, else 0
+	resets      atomic.Bool  // SCHED_RESET_ON_FORK
+	ioprio      atomic.Int32
+	personality atomic.Uint32
+	sysno       atomic.Int64 // call being served, -1 outside
+	switches    atomic.Uint64
 
 	work      atomic.Bool   // signals or exits wait to be looked at before user mode
 	interrupt chan struct{} // ends Sleep when work was set

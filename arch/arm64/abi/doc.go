@@ -33,6 +33,9 @@ type Regs struct {
 // PC is the instruction pointer.
 func (r *Regs) PC() uint64 { return r.IP }
 
+// SetPC sets it.
+func (r *Regs) SetPC(v uint64) { r.IP = v }
+
 // StackPointer is the stack pointer.
 func (r *Regs) StackPointer() uint64 { return r.SP }
 

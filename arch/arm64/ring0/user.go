@@ -172,6 +172,11 @@ func (c *UserContext) SetAllowed(cpus uint64) { c.allowed = cpus }
 // LastCPU is the CPU that was in user mode with it last.
 func (c *UserContext) LastCPU() int { return int(c.last) }
 
+// Interrupting says whether a call of Interrupt has not ended user mode yet. Any goroutine.
+func (c *UserContext) Interrupting() bool {
+	return atomic.LoadUint32(&c.kick) != 0 && atomic.LoadUint32(&c.cpu) != 0
+}
+
 // Interrupt makes RunUser of this context return (or not enter user mode at all) with
 // EventInterrupt. It reports which CPU has to be sent an IPI, or -1. Any goroutine.
 func (c *UserContext) Interrupt() (cpu int) {

@@ -349,7 +349,7 @@ func (p process) statusText(c vfs.Caller) []byte {
 	}
 	fmt.Fprintf(&b, "\nNStgid:\t%s\nNSpid:\t%s\nNSpgid:\t%s\nNSsid:\t%s\nKthread:\t0\n", p.numbersAt(kernel.PID), p.numbersAt(thread), p.numbersAt(kernel.PGID), p.numbersAt(kernel.SID))
 	if err == nil {
-		fmt.Fprintf(&b, "VmPeak:\t%8d kB\nVmSize:\t%8d kB\nVmLck:\t%8d kB\nVmPin:\t%8d kB\nVmHWM:\t%8d kB\nVmRSS:\t%8d kB\n", u.PeakMapped/1024, u.Mapped/1024, 0, 0, u.PeakResident/1024, u.Resident/1024)
+		fmt.Fprintf(&b, "VmPeak:\t%8d kB\nVmSize:\t%8d kB\nVmLck:\t%8d kB\nVmPin:\t%8d kB\nVmHWM:\t%8d kB\nVmRSS:\t%8d kB\n", u.PeakMapped/1024, u.Mapped/1024, v.Space.Locked()/1024, 0, u.PeakResident/1024, u.Resident/1024)
 		kinds := kindsOf(v.Space)
 		fmt.Fprintf(&b, "VmData:\t%8d kB\nVmStk:\t%8d kB\nVmExe:\t%8d kB\nVmLib:\t%8d kB\nVmSwap:\t%8d kB\n", kinds.data/1024, kinds.stack/1024, kinds.code/1024, kinds.lib/1024, 0)
 	}
