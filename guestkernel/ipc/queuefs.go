@@ -76,7 +76,10 @@ func (n *Namespace) SetQueueLimits(set func(*QueueLimits)) {
 
 // checkQueueName refuses what is no single name below the root.
 func checkQueueName(name string) error {
-	if name == "" || name == "." || name == ".." || strings.ContainsRune(name, '/') {
+	if name == "" {
+		return unix.ENOENT
+	}
+	if name == "." || name == ".." || strings.ContainsRune(name, '/') {
 		return unix.EACCES
 	}
 	if len(name) > unix.NAME_MAX {
