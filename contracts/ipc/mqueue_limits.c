@@ -50,6 +50,7 @@ int main(void)
 	must(mq_send(q, "12345", 5, 0));
 	int fd = must(open("queues/limits", O_RDONLY));
 	int n = read(fd, b, sizeof b);
+	close(fd);
 	int size = -1;
 	b[n > 0 ? n : 0] = 0;
 	sscanf(b, "QSIZE:%d", &size);

@@ -87,6 +87,9 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 			cg.LimitCPUTime()
 		}
 		cg.undumpable = !g.Dumpable()
+		k.mu.Lock()
+		cg.barriers = g.barriers
+		k.mu.Unlock()
 	}
 	c := k.newTask(cg, ctx)
 	c.exe = t.exe
