@@ -47,6 +47,11 @@ contracts: build contracts-compilers
 debian: build contracts-compilers build/$(ARCH)/debian.cpio
 	build/$(shell go env GOHOSTARCH)/vmm contracts run --arch $(ARCH) --timeout 3m --batch $(CONTRACTS) contracts/debian
 
+# Go's own standard-library tests, counted against Linux. GOTESTS are further arguments: flags and packages.
+.PHONY: gotests
+gotests: build contracts-compilers build/$(ARCH)/debian.cpio
+	go run ./internal/gotests -arch $(ARCH) $(GOTESTS)
+
 build/%/debian.cpio:
 	sh internal/initramfs/fetch-debian.sh $*
 

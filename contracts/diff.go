@@ -7,10 +7,26 @@ import (
 	"strings"
 )
 
+// Explain runs what did not do as expected once more, traced on both sides, and keeps in each judgement what that shows: of at most `most`
+// contracts. Errors are kept in the same place: the verdicts stand without.
+func Explain(ctx context.Context, s *Suite, judgements []Judgement, numbers map[string]int, most int) {
+	for i := range judgements {
+		j := &judgements[i]
+		if j.Verdict.Expected() || j.Verdict == XPass || most == 0 {
+			continue
+		}
+		most--
+		var text strings.Builder
+		if _, err := Diff(ctx, &text, s, j.Program, numbers); err != nil {
+			fmt.Fprintf(&text, "run again with tracing: %v\n", err)
+		}
+		j.Again = text.String()
+	}
+}
+
 // Diff runs one program traced on both sides and writes where they part: the first line of output, and the first system call.
 // It says whether they do. numbers are the architecture's system calls by name.
-func Diff(ctx context.Context, w io.Writer, s *Suite, numbers map[string]int) (differ bool, err error) {
-	p := s.Programs[0]
+func Diff(ctx context.Context, w io.Writer, s *Suite, p Program, numbers map[string]int) (differ bool, err error) {
 	run := func(m Machine, on string) (got Result, err error) {
 		b := s.Base
 		b.Trace = true

@@ -38,6 +38,7 @@ type Judgement struct {
 	Why      string // one line, "" for PASS
 	Baseline Result
 	Result   Result
+	Again    string // what running it again with tracing showed, by Explain
 }
 
 // The last line of a contract.

@@ -187,7 +187,7 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 	}
 	var log bytes.Buffer
 	if b.Trace {
-		o.CommandLine, o.Log = "strace", &log
+		o.CommandLine, o.Log = "strace debug=htrace", &log // the second is for the report of a crash
 	}
 	o.Add = append(o.Add, guest.Addition{Host: b.Folder + "/.driver", Guest: guestDriver})
 	for _, p := range b.Programs {

@@ -49,7 +49,7 @@ func (p *Printer) line(j Judgement) {
 
 // draw rewrites the table below what stays: the lines of what did not pass.
 func (p *Printer) draw(j *Judgement) {
-	p.erase()
+	p.Erase()
 	if j != nil && j.Verdict != Pass {
 		p.line(*j)
 	}
@@ -62,7 +62,8 @@ func (p *Printer) draw(j *Judgement) {
 	p.drawn = strings.Count(table, "\n") + 1
 }
 
-func (p *Printer) erase() {
+// Erase takes the table off the screen, for what is printed next.
+func (p *Printer) Erase() {
 	if p.drawn > 0 {
 		fmt.Fprintf(p.W, "\x1b[%dA\x1b[J", p.drawn)
 		p.drawn = 0
@@ -112,7 +113,7 @@ const slowestShown = 10
 
 // Summary ends a run: what was unexpected, in full; counts; the slowest.
 func (p *Printer) Summary(judgements []Judgement, took time.Duration) {
-	p.erase()
+	p.Erase()
 	for _, j := range judgements {
 		if j.Verdict.Expected() {
 			continue
@@ -132,6 +133,9 @@ func (p *Printer) Summary(judgements []Judgement, took time.Duration) {
 		}
 		if j.Result.Report != "" {
 			fmt.Fprintf(p.W, "    the monitor's report:\n%s", indent(j.Result.Report))
+		}
+		if j.Again != "" {
+			fmt.Fprintf(p.W, "    run again with tracing:\n%s", indent(j.Again))
 		}
 	}
 	fmt.Fprintf(p.W, "\n%s", areaTable(judgements))
@@ -181,6 +185,8 @@ func WriteJSON(w io.Writer, judgements []Judgement) error {
 		Ringo   side     `json:"ringo"`
 		Missing []string `json:"missing,omitempty"`
 		Report  string   `json:"report,omitempty"`
+		Catches string   `json:"catches,omitempty"`
+		Again   string   `json:"again,omitempty"` // run again with tracing
 	}
 	entries := []entry{}
 	for _, j := range judgements {
@@ -189,7 +195,7 @@ func WriteJSON(w io.Writer, judgements []Judgement) error {
 		}
 		entries = append(entries, entry{
 			j.Program.Name, j.Program.Area(), j.Verdict, j.Why, sideOf(j.Baseline), sideOf(j.Result),
-			slices.Sorted(maps.Keys(j.Result.Missing)), j.Result.Report,
+			slices.Sorted(maps.Keys(j.Result.Missing)), j.Result.Report, j.Program.Catches, j.Again,
 		})
 	}
 	e := json.NewEncoder(w)
@@ -222,7 +228,7 @@ func WriteJUnit(w io.Writer, judgements []Judgement) error {
 	}{Name: "contracts", Tests: len(judgements)}
 	for _, j := range judgements {
 		c := testcase{Name: j.Program.Name, Class: j.Program.Area(), Seconds: j.Result.Took.Seconds()}
-		p := &problem{string(j.Verdict) + ": " + j.Why, printable(string(j.Result.Stdout) + string(j.Result.Stderr) + j.Result.Report)}
+		p := &problem{string(j.Verdict) + ": " + j.Why, printable(string(j.Result.Stdout) + string(j.Result.Stderr) + j.Result.Report + j.Again)}
 		switch j.Verdict {
 		case Pass:
 		case XFail:

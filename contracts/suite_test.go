@@ -183,6 +183,57 @@ func TestStoreRemembersByContent(t *testing.T) {
 	}
 }
 
+func TestExplainRunsFailuresAgain(t *testing.T) {
+	ringo := &fakeMachine{out: func(name string) string {
+		if name == "area0/p00" {
+			return ""
+		}
+		return "other\n"
+	}}
+	linux := &fakeMachine{}
+	s := &Suite{Programs: programs(4), Linux: linux, Ringo: ringo, Judged: OnRingo, BatchSize: 4, Known: Divergences{"area1/p01": "known for a reason"}}
+	judged, err := s.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	Explain(t.Context(), s, judged, nil, 1)
+	for i, j := range judged {
+		if again := j.Again != ""; again != (i == 2) {
+			t.Errorf("%s (%s) was run again: %v", j.Program.Name, j.Verdict, again)
+		}
+	}
+	for _, want := range []string{"DIVERGE", "output, line 1", "+  \"other", "system calls"} {
+		if !strings.Contains(judged[2].Again, want) {
+			t.Errorf("no %q in %q", want, judged[2].Again)
+		}
+	}
+	if fmt.Sprint(ringo.batches[1:]) != "[[area2/p02]]" {
+		t.Errorf("run again: %v", ringo.batches[1:])
+	}
+}
+
+func TestRootsGetBatchesOfTheirOwn(t *testing.T) {
+	ringo := &fakeMachine{}
+	s := &Suite{Programs: programs(6), Linux: &fakeMachine{}, Ringo: ringo, Judged: OnRingo, BatchSize: 3, Jobs: 1, Roots: map[string]RootFS{"big": {Initrd: "big.cpio", Memory: 1 << 30}, "": {Initrd: "small.cpio"}}}
+	for i := range s.Programs {
+		if i%2 == 1 {
+			s.Programs[i].Root = "big"
+		}
+	}
+	s.Programs[1].Dynamic, s.Programs[1].Libc = true, "musl"
+	if _, err := s.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(ringo.batches); got != "[[area0/p00 area2/p02 area1/p04] [area1/p01 area0/p03 area2/p05]]" {
+		t.Errorf("batches %s", got)
+	}
+	b := s.Base
+	s.enter(&b, OnRingo, s.Programs[1])
+	if b.Initrd != "big.cpio" || b.Memory != 1<<30 || fmt.Sprint(b.Files) != "[.lib-musl]" {
+		t.Errorf("%+v", b)
+	}
+}
+
 func TestServeRunsBatchesAndReportsErrors(t *testing.T) {
 	var out bytes.Buffer
 	in := strings.NewReader(`{"On":"linux","Folder":"/nowhere"}` + "\n" + `{"On":"linux","Folder":"/nowhere"}`)

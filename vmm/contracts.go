@@ -46,6 +46,7 @@ type contractsRun struct {
 	Judged   string        `name:"on" enum:"ringo,linux" default:"ringo" help:"What is judged: Ringo, or Linux once more (to find out whether a contract is deterministic)."`
 	Remember bool          `default:"true" negatable:"" help:"Use baselines of earlier runs for programs that have not changed."`
 	Guard    string        `placeholder:"stacks[=MODE]" help:"Watch the kernel stacks of sleeping tasks as run does; a contract whose guest makes it report fails."`
+	Explain  int           `default:"5" placeholder:"N" help:"Run the first N contracts that failed once more with tracing, and show the system calls' difference to Linux (0: none)."`
 	Host     string        `enum:"auto,kvm,hosted" default:"auto" help:"Where guests run, as for run."`
 	Paths    []string      `arg:"" optional:"" name:"path" help:"Folders, C sources or static binaries; the default is the suite."`
 }
@@ -73,6 +74,10 @@ func (c *contractsRun) Run() error {
 	judgements, err := s.Run(ctx)
 	if err != nil {
 		return err
+	}
+	p.Erase()
+	if c.Judged == contracts.OnRingo {
+		contracts.Explain(ctx, s, judgements, contracts.SyscallNumbers(c.Arch), c.Explain)
 	}
 	p.Summary(judgements, time.Since(begin))
 	contracts.GuardSummary(os.Stdout, judgements)
@@ -173,7 +178,7 @@ func (c *contractsDiff) Run() error {
 	if len(s.Programs) != 1 {
 		return exit(tell(statusUsage, fmt.Errorf("%s is %d contracts: name one", c.Test, len(s.Programs))))
 	}
-	differ, err := contracts.Diff(ctx, os.Stdout, s, contracts.SyscallNumbers(c.Arch))
+	differ, err := contracts.Diff(ctx, os.Stdout, s, s.Programs[0], contracts.SyscallNumbers(c.Arch))
 	if err == nil && differ {
 		return exit(statusUnexpected)
 	}
