@@ -355,6 +355,7 @@ func (s *system) serve(commands <-chan received) error {
 	nucleus.Stamp(bootinfo.PhaseProgramExit)
 	exit := exitOf(g)
 	<-s.tasks.KillAll()
+	s.tasks.IPC().Release() // shared memory that nobody removed lives as long as its namespace
 	s.checkLeaks()
 	s.terminal.Drain()
 	for _, p := range []*countedPort{s.tty, s.stdout, s.stderr} {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -53,6 +54,7 @@ int main(int argc, char **argv) {
 		pid_t p = fork();
 		if (!p) {
 			s = seed * 1000003 + i * 7919 + 1; for (int k = 0; k < 10; k++) rnd();
+			struct rlimit small = {1 << 20, 1 << 20}; setrlimit(RLIMIT_FSIZE, &small); // files stay: they must not fill the machine
 			setpgid(0, 0); signal(SIGPIPE, SIG_IGN);
 			mem = mmap(0, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 			for (int k = 0; k < 65536; k += 8) *(unsigned long *)(mem + k) = rnd() % 3 ? rnd() % 256 : rnd();
