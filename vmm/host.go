@@ -181,6 +181,9 @@ func (c *runCommand) inHosted(ctx context.Context, o guest.Options) error {
 	if err != nil {
 		return c.fail(err)
 	}
+	for _, w := range c.Watch {
+		argv = append(argv, "--watch", w)
+	}
 	if c.Guard != "" {
 		argv = append(argv, "--guard", c.Guard)
 	}

@@ -69,6 +69,8 @@ func (c *runCommand) quickFlag(name, value string) bool {
 		c.Append = value
 	case "--name":
 		c.Name = value
+	case "--watch":
+		c.Watch = append(c.Watch, value)
 	case "--guard":
 		c.Guard = value
 	case "--trace":

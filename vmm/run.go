@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ringo/debug/stackguard"
+	"ringo/debug/watch"
 	"ringo/vmm/console"
 	"ringo/vmm/control"
 	"ringo/vmm/guest"
@@ -31,6 +32,7 @@ type runCommand struct {
 	Append  string           `placeholder:"CMDLINE" help:"Kernel command line."`
 	Timeout time.Duration    `placeholder:"D" help:"End the guest after this time (like 30s), with status 124."`
 	Guard   string           `placeholder:"stacks[=MODE]" help:"Watch the kernel stacks of sleeping tasks: stacks=detect or stacks=attribute (what stacks alone means). Exit status 66 when something was reported."`
+	Watch   []string         `placeholder:"WHAT" sep:"none" help:"Tell of every write to WHAT: a variable of the kernel (task.initTask.state), an address or phys:ADDRESS, with options: WHAT[,len=N][,access=rw][,if=EXPR][,stop]. May be repeated. Exit status 66 when stop ended the guest."`
 	Report  string           `placeholder:"DIR" help:"Write reports and what belongs to them into DIR/vm-debug-TIME."`
 	Trace   string           `placeholder:"FILE" help:"Turn the kernel's flight recorder on (debug=htrace) and save it to a file at the end, for vmm trace."`
 	Verbose bool             `short:"v" help:"Print the kernel's log, the boot phases and the system calls the kernel lacks."`
@@ -73,6 +75,12 @@ func (c *runCommand) Run() error {
 	}
 	o := c.options()
 	var err error
+	for _, w := range c.Watch {
+		if _, err := watch.ParseSpec(w); err != nil {
+			return c.fail(fmt.Errorf("%w: --watch: %w", guest.ErrUsage, err))
+		}
+	}
+	o.Debug.Watch = c.Watch
 	if o.Debug.Guard, err = stackguard.ParseMode(c.Guard); err != nil {
 		return c.fail(fmt.Errorf("%w: --guard: %w", guest.ErrUsage, err))
 	}
@@ -172,6 +180,9 @@ var errTimeout = errors.New("timeout")
 
 // explain prints what went wrong and chooses the exit status.
 func (c *runCommand) explain(err error, outcome guest.Outcome) error {
+	if errors.Is(err, guest.ErrWatched) {
+		return exit(statusReport)
+	}
 	if errors.Is(err, guest.ErrStopped) {
 		return exit(tell(statusStopped, err))
 	}

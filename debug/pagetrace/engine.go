@@ -69,8 +69,8 @@ type Config struct {
 	// Environment is for the decoder.
 	Environment store.Environment
 	// Breakpoints is how many hardware breakpoints work on this host; with fewer than two the engine
-	// single-steps repeated string instructions and cannot cut exceptions during a step short.
-	Breakpoints int
+	// single-steps repeated string instructions and cannot cut exceptions during a step short. Asked for at each step.
+	Breakpoints func() int
 	// CanBlock: GuestDebug.BlockInterrupts works.
 	CanBlock bool
 	// Debug is what vCPU id reports when the engine is not at work, restored after each step. Nil: nothing.
@@ -157,6 +157,9 @@ func New(c Config) *Engine {
 	}
 	if c.Debug == nil {
 		c.Debug = func(int) *GuestDebug { return &GuestDebug{} }
+	}
+	if c.Breakpoints == nil {
+		c.Breakpoints = func() int { return 0 }
 	}
 	if c.Around == nil {
 		c.Around = func(int, *Registers, *store.Instruction) func() { return nil }

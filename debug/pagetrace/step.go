@@ -281,14 +281,14 @@ var errStep = errors.New("step over a watched access")
 func (s *step) run() (err error) {
 	m := s.e.c.Machine
 	d := &GuestDebug{BlockInterrupts: s.e.c.CanBlock}
-	until := s.until
-	if s.e.c.Breakpoints < 2 && !s.event {
+	until, breakpoints := s.until, s.e.c.Breakpoints()
+	if breakpoints < 2 && !s.event {
 		until = nil
 	}
 	d.Breakpoints = slices.Clone(until)
 	d.Step = len(until) == 0
 	for _, g := range s.r.Guards(s.read) {
-		if len(d.Breakpoints) < s.e.c.Breakpoints && !slices.Contains(d.Breakpoints, g) {
+		if len(d.Breakpoints) < breakpoints && !slices.Contains(d.Breakpoints, g) {
 			d.Breakpoints = append(d.Breakpoints, g)
 		}
 	}

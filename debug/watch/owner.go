@@ -39,8 +39,9 @@ type Config struct {
 	Protect func(gpa, size uint64, p pagetrace.Page) error
 	// Environment is for the decoder of accesses.
 	Environment store.Environment
-	// Hardware says that debug registers fire on this host (its probe, not its word): without, page tracing serves.
-	Hardware bool
+	// Probe tries what works on this host: pages is why page tracing does not, registers why debug registers do not fire.
+	// It is called once, by Prepare.
+	Probe func() (pages, registers error)
 	// CanBlock: interrupts can be kept away during a step (amd64: KVM_GUESTDBG_BLOCKIRQ).
 	CanBlock bool
 	// FunctionStart is where the function at pc begins. It may be nil.
@@ -57,8 +58,11 @@ type Config struct {
 type Owner struct {
 	c      Config
 	engine *pagetrace.Engine
-	slots  DebugSlots
 	seq    atomic.Uint64
+
+	prepare sync.Once
+	slots   atomic.Pointer[DebugSlots] // that work; nil before Prepare
+	pages   error                      // why page tracing does not work
 
 	change sync.Mutex // one change at a time; taken before mu
 
@@ -78,12 +82,9 @@ type Owner struct {
 
 // New makes the Owner of a machine, which has to be told to trace with it.
 func New(c Config) *Owner {
-	o := &Owner{c: c, slots: c.Machine.DebugSlots(), watches: map[int]*Watch{}, breaks: map[int]*Breakpoint{}, soft: map[uint64]*patch{}, over: map[int]uint64{}}
-	if !c.Hardware {
-		o.slots = DebugSlots{}
-	}
+	o := &Owner{c: c, watches: map[int]*Watch{}, breaks: map[int]*Breakpoint{}, soft: map[uint64]*patch{}, over: map[int]uint64{}}
 	o.engine = pagetrace.New(pagetrace.Config{
-		Machine: c.Machine, Memory: c.Memory, Protect: c.Protect, Environment: c.Environment, Breakpoints: o.slots.Breakpoints, CanBlock: c.CanBlock,
+		Machine: c.Machine, Memory: c.Memory, Protect: c.Protect, Environment: c.Environment, Breakpoints: func() int { return o.working().Breakpoints }, CanBlock: c.CanBlock,
 		Debug: func(int) *GuestDebug {
 			o.mu.Lock()
 			defer o.mu.Unlock()
@@ -94,6 +95,31 @@ func New(c Config) *Owner {
 		Act:  o.act, Around: o.around,
 	})
 	return o
+}
+
+// Prepare finds out what works on this host, once; the error is why page tracing does not. Not on a vCPU's thread. What adds watches and
+// breakpoints calls it; the stack guard, which does not, wants it called before.
+func (o *Owner) Prepare() error {
+	o.prepare.Do(func() {
+		slots := o.c.Machine.DebugSlots()
+		var registers error
+		if o.c.Probe != nil {
+			o.pages, registers = o.c.Probe()
+		}
+		if registers != nil {
+			slots = DebugSlots{}
+		}
+		o.slots.Store(&slots)
+	})
+	return o.pages
+}
+
+// working are the debug registers that fire.
+func (o *Owner) working() DebugSlots {
+	if s := o.slots.Load(); s != nil {
+		return *s
+	}
+	return DebugSlots{}
 }
 
 // Engine is the page engine, for who watches guest-physical ranges by itself (the stack guard).
@@ -152,6 +178,8 @@ var (
 	ErrUnknown = errors.New("no such watch or breakpoint")
 	// ErrSlots: hardware breakpoints are used up, or do not work here.
 	ErrSlots = errors.New("no hardware breakpoint left")
+	// ErrNoEngine: debug registers do not serve the watch and page tracing does not work on this host.
+	ErrNoEngine = errors.New("this host cannot watch that")
 	// ErrNoHardware: debug registers do not fire on this host.
 	ErrNoHardware = errors.New("hardware breakpoints do not work on this host")
 )
@@ -179,6 +207,7 @@ func (o *Owner) Add(r Request) (w *Watch, err error) {
 	if r.Len == 0 || r.Sink == nil {
 		return nil, fmt.Errorf("watch of %d bytes: want at least 1, and somebody to tell", r.Len)
 	}
+	pages := o.Prepare()
 	err = o.paused(func() error {
 		o.mu.Lock()
 		o.nextID++
@@ -186,6 +215,9 @@ func (o *Owner) Add(r Request) (w *Watch, err error) {
 		o.mu.Unlock()
 		if o.registers(w) {
 			return o.update()
+		}
+		if pages != nil {
+			return fmt.Errorf("%w: %w", ErrNoEngine, pages)
 		}
 		return o.trace(w)
 	})
@@ -202,8 +234,9 @@ func (o *Owner) registers(w *Watch) bool {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	free := o.slots.Watchpoints - len(o.debug.Watchpoints)
-	if o.slots.Shared {
+	slots := o.working()
+	free := slots.Watchpoints - len(o.debug.Watchpoints)
+	if slots.Shared {
 		free -= len(o.debug.Breakpoints)
 	}
 	parts := splitWatch(w.GVA, int(w.Len), free)

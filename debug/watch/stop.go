@@ -35,12 +35,14 @@ type patch struct {
 
 // Break begins a breakpoint.
 func (o *Owner) Break(gva uint64, hardware bool, stop func(cpu int) hit.Action) (b *Breakpoint, err error) {
+	_ = o.Prepare() // page tracing is not needed
+	slots := o.working()
 	err = o.paused(func() error {
 		o.mu.Lock()
 		o.nextID++
 		b = &Breakpoint{ID: o.nextID, GVA: gva, Hardware: hardware, Stop: stop}
 		used := len(o.debug.Breakpoints)
-		if o.slots.Shared {
+		if slots.Shared {
 			used += len(o.debug.Watchpoints)
 		}
 		o.mu.Unlock()
@@ -48,9 +50,9 @@ func (o *Owner) Break(gva uint64, hardware bool, stop func(cpu int) hit.Action) 
 			if err := o.doPatch(b); err != nil {
 				return err
 			}
-		} else if o.slots.Breakpoints == 0 {
+		} else if slots.Breakpoints == 0 {
 			return ErrNoHardware
-		} else if used >= o.slots.Breakpoints {
+		} else if used >= slots.Breakpoints {
 			return fmt.Errorf("%w: %d are in use", ErrSlots, used)
 		}
 		o.mu.Lock()

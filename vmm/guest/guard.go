@@ -24,6 +24,8 @@ type Debug struct {
 	Color bool
 	// Folder is where a folder vm-debug-TIME with the reports is made; "": none.
 	Folder string
+	// Watch are watches as watch.ParseSpec reads them.
+	Watch []string
 }
 
 // watcher joins the guard, the recorder and the machine.
@@ -40,6 +42,11 @@ func (l *Live) SetGuard(mode string) error {
 	m, err := stackguard.ParseMode(mode)
 	if err != nil {
 		return err
+	}
+	if m == stackguard.Attribute {
+		if err := l.g.watches.owner.Prepare(); err != nil {
+			return fmt.Errorf("page tracing does not work on this host: %w", err)
+		}
 	}
 	w := l.g.watcher
 	w.used.Store(true)
@@ -58,13 +65,24 @@ func (l *Live) Findings() []*report.Event { return l.g.watcher.rec.Events() }
 // watch arms what the options ask for. Between build and run.
 func (g *guest) watch() error {
 	d := &g.o.Debug
+	g.watches = g.newWatches()
+	if d.Guard == stackguard.Attribute || len(d.Watch) > 0 {
+		if err := g.watches.owner.Prepare(); err != nil {
+			return fmt.Errorf("page tracing does not work on this host: %w", err)
+		}
+	}
+	for _, text := range d.Watch {
+		if _, err := g.watches.add(text); err != nil {
+			return fmt.Errorf("%w: --watch: %w", ErrUsage, err)
+		}
+	}
 	c := stackguard.Config{
 		Memory: g.m.Memory(), WindowBase: g.debug.Base, WindowSize: g.debug.Size,
 		Translate: func(root, gva uint64) (uint64, bool) {
 			w := g.m.Memory().WalkRoot(root, gva)
 			return w.PA, w.Result == pagetable.WalkMapped
 		},
-		Unavailable: "this build has no page tracing",
+		Engine: guardEngine{g.watches.owner.Engine()},
 		Symbols: func() *symbols.Table {
 			t, _ := g.symbols() // without them a report has addresses
 			return t

@@ -73,6 +73,7 @@ type Outcome struct {
 	Missing map[string]uint64 // system calls the kernel does not have
 	Phases  Phases
 	Use     *Use      // what the guest cost, if asked for
+	Watched uint64    // hits of watches
 	Debug   *Findings // what was found, if anybody asked for anything
 	Kernel  string    // its version line
 	// Log is the end of what the kernel printed, when Options.Log was nil.
@@ -124,6 +125,8 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 		return Outcome{}, err
 	}
 	outcome, err := g.run(ctx)
+	g.watches.summary()
+	outcome.Watched = g.watches.found()
 	if closing := g.watcher.judged(&outcome, err); err == nil {
 		err = closing
 	}
@@ -143,6 +146,7 @@ type guest struct {
 	debug   bootinfo.Window // registry of kernel stacks (internal/debugwindow)
 	trace   bootinfo.Window // event rings; size 0: none
 	watcher *watcher
+	watches *watches
 	table   struct { // of the kernel; see symbols
 		once sync.Once
 		t    *symbols.Table
@@ -375,6 +379,8 @@ func (g *guest) judge(ctx, machineCtx context.Context, o Outcome, session sessio
 		return o, &CrashError{stop.Fatal, g.fatalReport(stop.Fatal)}
 	case machine.StopPanic:
 		return o, &CrashError{fmt.Errorf("%w (power-off code %d)", ErrPanic, stop.Code), g.states(report.CausePanic)}
+	case machine.StopTraced:
+		return o, ErrWatched
 	case machine.StopCancelled:
 		err := session.err
 		if ctx.Err() != nil {

@@ -10,9 +10,8 @@ import (
 
 // Options of New.
 type Options struct {
-	// NoHardware: debug registers do not fire on this host.
-	NoHardware bool
-	// FunctionStart, Held and Ended are as in watch.Config.
+	// Probe, FunctionStart, Held and Ended are as in watch.Config.
+	Probe         func() (pages, registers error)
 	FunctionStart func(pc uint64) (start uint64, ok bool)
 	Held          func(w *hit.Write, release func())
 	Ended         func(w *hit.Write)
@@ -27,7 +26,7 @@ func New(m *machine.Machine, o Options) *watch.Owner {
 	owner := watch.New(watch.Config{
 		Machine: m, Memory: mem,
 		Protect:     func(gpa, size uint64, p pagetrace.Page) error { return mem.Protect(gpa, size, pages[p]) },
-		Environment: m.StoreEnvironment(), Hardware: !o.NoHardware, CanBlock: m.CanBlockInterrupts(),
+		Environment: m.StoreEnvironment(), Probe: o.Probe, CanBlock: m.CanBlockInterrupts(),
 		FunctionStart: o.FunctionStart, Held: o.Held, Ended: o.Ended,
 	})
 	m.Trace(owner)

@@ -1,0 +1,248 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"ringo/debug/hit"
+	"ringo/debug/pagetrace"
+	"ringo/debug/stackguard"
+	"ringo/debug/symbols"
+	"ringo/debug/watch"
+	"ringo/internal/debugwindow"
+	"ringo/vmm/doctor"
+	"ringo/vmm/tracing"
+)
+
+// ErrWatched is a guest that a watch with "stop" has ended.
+var ErrWatched = errors.New("a watch ended the guest")
+
+// watches are the user's watches of a guest.
+type watches struct {
+	g     *guest
+	owner *watch.Owner
+
+	mu   sync.Mutex
+	list []*userWatch
+	text io.Writer // of the hits
+	vars *symbols.Variables
+}
+
+// userWatch is one of them; it is its sink.
+type userWatch struct {
+	ws   *watches
+	spec *watch.Spec
+	w    *watch.Watch
+	done bool // removed
+
+	hits, filtered uint64
+}
+
+// newWatches makes the owner of the guest's debug state. Between build and run.
+func (g *guest) newWatches() *watches {
+	ws := &watches{g: g, text: g.o.Debug.Text}
+	if ws.text == nil {
+		ws.text = io.Discard
+	}
+	ws.owner = tracing.New(g.m, tracing.Options{
+		Probe: func() (pages, registers error) { return doctor.Debugging(context.Background()) },
+		FunctionStart: func(pc uint64) (uint64, bool) {
+			t, _ := g.symbols()
+			s, ok := t.Lookup(pc)
+			return s.Start, ok
+		},
+	})
+	return ws
+}
+
+// Resolve implements watch.Resolver: variables, and functions by their names.
+func (ws *watches) Resolve(name string) (gva, size uint64, err error) {
+	if ws.vars == nil {
+		f, err := os.Open(ws.g.o.Kernel)
+		if err != nil {
+			return 0, 0, err
+		}
+		defer f.Close()
+		if ws.vars, err = symbols.LoadVariables(f, ws.g.entry.Image.Virt); err != nil {
+			return 0, 0, err
+		}
+	}
+	gva, size, err = ws.vars.Resolve(name)
+	if err != nil {
+		if t, _ := ws.g.symbols(); t != nil {
+			if at, ok := t.Find(name); ok {
+				return at, 8, nil
+			}
+		}
+	}
+	return gva, size, err
+}
+
+// add begins a watch. Any goroutine but a vCPU's.
+func (ws *watches) add(text string) (*userWatch, error) {
+	spec, err := watch.ParseSpec(text)
+	if err != nil {
+		return nil, err
+	}
+	u := &userWatch{ws: ws, spec: spec}
+	ws.mu.Lock()
+	q, err := spec.Request(ws, u)
+	ws.mu.Unlock()
+	if err != nil {
+		return nil, fmt.Errorf("watch %s: %w", text, err)
+	}
+	w, err := ws.owner.Add(q)
+	if err != nil {
+		return nil, fmt.Errorf("watch %s: %w", text, err)
+	}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	u.w = w
+	ws.list = append(ws.list, u)
+	return u, nil
+}
+
+// Hit implements hit.Sink.
+func (u *userWatch) Hit(w *hit.Write) hit.Action {
+	ws := u.ws
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if !u.spec.If.Holds(w, ws.task) {
+		u.filtered++
+		return hit.Continue
+	}
+	u.hits++
+	var b strings.Builder
+	u.describe(&b, w)
+	_, _ = io.WriteString(ws.text, b.String()) // a terminal that has gone away is no reason to disturb the guest
+	if u.spec.Stop {
+		return hit.End
+	}
+	return hit.Continue
+}
+
+// task is the thread id of the task in whose context a hit was made, 0 if that is not known.
+func (ws *watches) task(w *hit.Write) int {
+	e, ok := ws.taskOf(w)
+	if !ok {
+		return 0
+	}
+	return int(e.TID)
+}
+
+func (ws *watches) taskOf(w *hit.Write) (debugwindow.Entry, bool) {
+	if w.VCPU < 0 || w.Guest == nil {
+		return debugwindow.Entry{}, false
+	}
+	win, err := debugwindow.Open(ws.g.m.Memory(), ws.g.debug.Base, ws.g.debug.Size)
+	if err != nil {
+		return debugwindow.Entry{}, false
+	}
+	r := w.Registers
+	return win.CurrentTask(debugwindow.VCPU{Index: w.VCPU, User: r.User, SP: r.SP, G: r.Goroutine}, func(gva uint64, p []byte) int {
+		return copy(p, w.Guest.ReadVirtual(gva, len(p)))
+	})
+}
+
+// shownBytes bounds the bytes of a hit that are printed.
+const shownBytes = 32
+
+// describe writes a hit for people.
+func (u *userWatch) describe(b *strings.Builder, w *hit.Write) {
+	where := fmt.Sprintf("GPA %#x", w.GPA)
+	if w.GVA != 0 {
+		where = fmt.Sprintf("%#x (GPA %#x)", w.GVA, w.GPA)
+	}
+	silent := ""
+	if w.Silent && w.Access == hit.Written {
+		silent = ", the same bytes as before"
+	}
+	fmt.Fprintf(b, "watch %s: %s of %d bytes at %s%s  t=+%.6fs  [%s]\n", u.spec.Text, w.Access, w.Len, where, silent, time.Duration(w.Time).Seconds(), w.Engine)
+	if w.Access == hit.Read {
+		fmt.Fprintf(b, "  bytes  %s\n", hexBytes(w.New))
+	} else {
+		fmt.Fprintf(b, "  bytes  %s  ->  %s\n", hexBytes(w.Old), hexBytes(w.New))
+	}
+	if !w.Kind.ByInstruction() {
+		fmt.Fprintf(b, "  by     %s %s\n", w.Kind, w.Source)
+		if w.VCPU < 0 {
+			return
+		}
+	}
+	table, _ := u.ws.g.symbols()
+	mode := ""
+	if w.Registers.User {
+		mode, table = " in user mode", nil // the kernel's symbols say nothing about a program
+	}
+	task := ""
+	if e, ok := u.ws.taskOf(w); ok {
+		task = fmt.Sprintf(", task %d %q", e.TID, debugwindow.Printable(e.Comm[:]))
+	}
+	fmt.Fprintf(b, "  by     %s  (%s)  vCPU %d%s%s\n", w.Instruction, w.Kind, w.VCPU, mode, task)
+	if w.Guest == nil {
+		return
+	}
+	at := w.Registers
+	at.PC = w.PC
+	frames := table.Unwind(at.Start(), symbols.Memory{
+		Word: func(gva uint64) (uint64, bool) { return word(w.Guest.ReadVirtual(gva, 8)) },
+		CallTarget: func(ret uint64) (uint64, bool) {
+			return callTarget(w.Guest.ReadVirtual(ret-uint64(callLength), callLength), ret)
+		},
+	})
+	for i, f := range frames {
+		fmt.Fprintf(b, "    #%-2d %#016x %s\n", i, f.PC, f.Symbol)
+	}
+}
+
+func hexBytes(b []byte) string {
+	if len(b) > shownBytes {
+		return fmt.Sprintf("% x ... (%d bytes)", b[:shownBytes], len(b))
+	}
+	return fmt.Sprintf("% x", b)
+}
+
+// summary says what there is to say when the guest has ended, above all that there was nothing.
+func (ws *watches) summary() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if len(ws.list) == 0 {
+		return
+	}
+	c := ws.owner.Counters()
+	for _, u := range ws.list {
+		fmt.Fprintf(ws.text, "watch %s: %d hits, %d that the condition excludes [%s]\n", u.spec.Text, u.hits, u.filtered, u.w.Engine)
+	}
+	fmt.Fprintf(ws.text, "watches: %d accesses lost, %d on the same pages elsewhere, %d instructions stepped over\n", c.Lost, c.Elsewhere, c.Steps)
+}
+
+// found is how many hits there were.
+func (ws *watches) found() (n uint64) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for _, u := range ws.list {
+		n += u.hits
+	}
+	return n
+}
+
+// guardEngine is the page engine as the stack guard knows it.
+type guardEngine struct{ *pagetrace.Engine }
+
+func (e guardEngine) Watch(ranges []stackguard.Range, sink hit.Sink) (stackguard.Watch, error) {
+	list := make([]pagetrace.Range, len(ranges))
+	for i, r := range ranges {
+		list[i] = pagetrace.Range(r)
+	}
+	w, err := e.Engine.Watch(list, pagetrace.Options{}, sink)
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
