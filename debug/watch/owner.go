@@ -16,6 +16,7 @@ import (
 	"ringo/debug/hit"
 	"ringo/debug/pagetrace"
 	"ringo/internal/kvm"
+	"ringo/internal/pagetable"
 	"ringo/internal/store"
 )
 
@@ -152,8 +153,8 @@ type Request struct {
 	Len      uint64 // bytes
 	Reads    bool   // reads too
 	Sink     hit.Sink
-	// Root is the GPA of the page tables that translate GVA; 0: those of vCPU 0 at the moment.
-	Registers *Registers
+	// Walk translates GVA; nil: the page tables in force on vCPU 0.
+	Walk func(gva uint64) pagetable.Walk
 }
 
 // Watch is a watch in force.
@@ -248,37 +249,46 @@ func (o *Owner) registers(w *Watch) bool {
 	}
 	w.Engine, w.parts = hit.DebugRegister, parts
 	o.watches[w.ID] = w
-	if regs := w.registersOr(o); regs != nil {
-		w.last = o.c.Memory.ReadVirtual(regs, w.GVA, int(w.Len))
-	}
+	w.last = o.remember(w)
 	return true
 }
 
-// registersOr are the registers whose page tables translate the watch.
-func (w *Watch) registersOr(o *Owner) *Registers {
-	if w.Registers != nil {
-		return w.Registers
+// walk translates an address of the watch.
+func (o *Owner) walk(w *Watch, gva uint64) pagetable.Walk {
+	if w.Walk != nil {
+		return w.Walk(gva)
 	}
 	r, err := o.c.Machine.Registers(0)
 	if err != nil {
-		return nil
+		return pagetable.Walk{VA: gva, Result: pagetable.WalkUnreadable}
 	}
-	return r
+	return o.c.Memory.Walk(r, gva)
+}
+
+// remember reads what is watched; shorter where that is not mapped.
+func (o *Owner) remember(w *Watch) (out []byte) {
+	for gva, left := w.GVA, w.Len; left > 0; {
+		n := min(left, 0x1000-gva&0xfff)
+		at := o.walk(w, gva)
+		if at.Result != pagetable.WalkMapped {
+			break
+		}
+		b := make([]byte, n)
+		out = append(out, b[:o.c.Memory.Peek(at.PA, b)]...)
+		gva, left = gva+n, left-n
+	}
+	return out
 }
 
 // trace gives w to the page engine.
 func (o *Owner) trace(w *Watch) error {
 	ranges := []pagetrace.Range{{GPA: w.GPA, Size: w.Len}}
 	if !w.Physical {
-		regs := w.registersOr(o)
-		if regs == nil {
-			return ErrUnmapped
-		}
 		ranges = nil
 		for gva, left := w.GVA, w.Len; left > 0; {
 			n := min(left, 0x1000-gva&0xfff)
-			walk := o.c.Memory.Walk(regs, gva)
-			if walk.Result != 0 {
+			walk := o.walk(w, gva)
+			if walk.Result != pagetable.WalkMapped {
 				return fmt.Errorf("%w: %s", ErrUnmapped, walk)
 			}
 			ranges = append(ranges, pagetrace.Range{GPA: walk.PA, Size: n})

@@ -16,6 +16,7 @@ import (
 	"ringo/debug/symbols"
 	"ringo/debug/watch"
 	"ringo/internal/debugwindow"
+	"ringo/internal/pagetable"
 	"ringo/vmm/doctor"
 	"ringo/vmm/tracing"
 )
@@ -96,6 +97,10 @@ func (ws *watches) add(text string) (*userWatch, error) {
 	ws.mu.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", text, err)
+	}
+	if ws.g.m.Elapsed() == 0 {
+		// The vCPUs get their page tables when they start.
+		q.Walk = func(gva uint64) pagetable.Walk { return ws.g.m.Memory().WalkRoot(ws.g.entry.Root, gva) }
 	}
 	w, err := ws.owner.Add(q)
 	if err != nil {
