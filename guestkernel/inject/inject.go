@@ -15,6 +15,7 @@ type Injector struct {
 	control bool
 	pool    *pool
 	hooks   hooks
+	spoil   memory // frames that a plant uses up
 }
 
 // hooks are what a plant wants to be called for.
@@ -23,6 +24,8 @@ type hooks struct {
 	before, after map[string]func(t *task.Task, args [6]uint64)
 	// asleep runs on the fixed stack of a task that goes to sleep in the system call of this name, and yields.
 	asleep map[string]func(arg uint64)
+	// saved is called when such a task has switched away from its fixed stack.
+	saved func(s *Stack)
 }
 
 // builders make the hooks of each plant.
@@ -85,6 +88,9 @@ func (i *Injector) SwitchOut(t *task.Task) {
 	}
 	start(u.Stack, i.hooks.asleep[u.call], uint64(t.TID()))
 	u.yielded = u.SP != 0
+	if u.yielded && i.hooks.saved != nil {
+		i.hooks.saved(u.Stack)
+	}
 	t.Slot().SetFixedSP(u.SP)
 }
 

@@ -315,6 +315,15 @@ func (s *Slot) SetFixed(lo, hi, g uint64) {
 	}
 }
 
+// SetG says what the g register is while the task runs on a stack that is not in its entry; 0: no such stack.
+func (s *Slot) SetG(g uint64) {
+	if s != nil {
+		s.e.Begin()
+		s.e.AltG = g
+		s.e.End()
+	}
+}
+
 // SetFixedSP says with which stack pointer the task has left its fixed stack; 0: it runs there, or nothing of it is in use. Before
 // Park and after Wake.
 func (s *Slot) SetFixedSP(sp uint64) {

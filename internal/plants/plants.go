@@ -35,12 +35,106 @@ type Plant struct {
 	CPUs   []int
 }
 
+// What a plant's report can be instead of a verdict on a stack.
+const (
+	// Watch: an event of a watchpoint (Flags has --watch).
+	Watch = "watch"
+	// Crash: the kernel's or the monitor's crash report names Function.
+	Crash = "crash"
+	// Timeout: the state of the vCPUs at the timeout names Function.
+	Timeout = "timeout"
+	// Trace: vmm run --trace and vmm trace say it.
+	Trace = "trace"
+)
+
+var guard = []string{"--guard", "stacks"}
+
+// sleeper is a plant that damages the stack of "server", asleep in accept(2), when "client" connects.
+func sleeper(p Plant) Plant {
+	p.Flags, p.Writer, p.Victim, p.Call = guard, "client", "server", "connect"
+	if p.Program == "" {
+		p.Program = "stream"
+	}
+	return p
+}
+
+// kernel is a sleeper whose writer is no task.
+func kernel(p Plant) Plant {
+	p = sleeper(p)
+	p.Writer, p.Call = "", ""
+	return p
+}
+
+// watch is a plant that damages a variable of the kernel; what is a package-qualified symbol with offset and length.
+func watch(what string, p Plant) Plant {
+	p.Flags, p.Rule, p.Writer, p.Program = []string{"--watch", "ringo/guestkernel/inject." + what}, Watch, "poke", "poke"
+	return p
+}
+
+var (
+	amd64 = []string{"amd64"}
+	smp   = []int{2}
+	ones  = []byte{0xff}
+)
+
 // All are the plants.
 var All = []Plant{
-	{
-		Name: "stack-overflow", Row: 1, Program: "stream",
-		What:  "connect(2) builds a temporary of 16 KiB on a kernel stack of 8 KiB, next to the stack of a task asleep in accept(2)",
-		Flags: []string{"--guard", "stacks"}, Dies: true,
-		Rule: "R1", Function: "inject.newStream", Writer: "client", Victim: "server", Call: "connect", New: []byte{0},
-	},
+	sleeper(Plant{Name: "stack-overflow", Row: 1, Dies: true, Rule: "R1", Function: "inject.newStream", New: []byte{0},
+		What: "connect(2) builds a temporary of 16 KiB on a kernel stack of 8 KiB, next to the stack of a task asleep in accept(2)"}),
+	kernel(Plant{Name: "double-alloc", Row: 2, Dies: true, Rule: "R7", Function: "inject.prezeroPage", Bytes: 4096, New: []byte{0},
+		What: "the free list holds a page of a sleeping stack, and a kernel goroutine clears pages ahead of their use"}),
+	sleeper(Plant{Name: "backward-rep", Row: 3, Dies: true, Rule: "R2", Function: "wrong.ClearBackward", New: []byte{0}, Arches: amd64,
+		What: "512 bytes are cleared with the direction flag set: downwards, from the record above the sleeping stack into it"}),
+	sleeper(Plant{Name: "stale-mapping", Row: 4, Rule: "R3", Program: "touch", Bytes: 8,
+		What: "a frame became a stack while a page-table entry of a program still leads to it; the program stores there"}),
+	kernel(Plant{Name: "page-table", Row: 5, Rule: "R4", Program: "touch", Arches: amd64,
+		What: "a page table was freed and became a stack while the table above still leads to it; the CPU sets an accessed bit"}),
+	sleeper(Plant{Name: "freed-stack", Row: 6, Dies: true, Rule: "R6", Function: "inject.connectOnFreed",
+		What: "the stack of a sleeping task was given back and the next task runs on it"}),
+	sleeper(Plant{Name: "bad-frame", Row: 7, Dies: true, Rule: "R0",
+		What: "the context switch saves its frame in the wrong order: the return address is not one"}),
+	watch("shortBuffer+4,len=4", Plant{Name: "copy-8", Row: 8, Function: "inject.copyLong", Bytes: 4,
+		What: "a copy of 4 bytes writes 8"}),
+	sleeper(Plant{Name: "wide-store", Row: 9, Dies: true, Rule: "R8", Function: "wrong.StoreWide", New: ones,
+		What: "one vector store of 32 bytes into the 8 bytes below a saved frame"}),
+	sleeper(Plant{Name: "wrong-rsp0", Row: 10, Rule: "R5", Arches: amd64,
+		What: "the TSS names a sleeping stack for interrupts, and one comes"}),
+	kernel(Plant{Name: "dma-read", Row: 11, Rule: "R9", Bytes: 64, New: []byte{0xd5},
+		What: "a device completes a read into a sleeping stack"}),
+	kernel(Plant{Name: "dma-ring", Row: 12, Rule: "R9", Bytes: 8,
+		What: "a device writes a used ring entry past the end of its ring, into a sleeping stack"}),
+	sleeper(Plant{Name: "wait-node", Row: 13,
+		What: "no bug: a waker marks the wait-queue entry on the sleeper's stack. No report, one suppressed hit"}),
+	sleeper(Plant{Name: "silent-zero", Row: 14, Rule: "R10", Function: "inject.clearWord", Bytes: 8, New: []byte{0},
+		What: "zeroes are stored over zeroes in a sleeping stack: nothing changes, and it is a write all the same"}),
+	watch("counters,len=16", Plant{Name: "lockstep", Row: 15, Function: "inject.countUp", Bytes: 8, Args: []string{"2"}, CPUs: smp,
+		What: "no bug: two vCPUs store 1000 times each to one watched page, in lockstep. 2000 events, final values 1000"}),
+	watch("twoPages,len=12288", Plant{Name: "page-crossing", Row: 16, Function: "wrong.CrossPages",
+		What: "no bug: stores that cross from one watched page into the next, one of them atomic"}),
+	watch("counters,len=16", Plant{Name: "irq-storm", Row: 17, Function: "inject.countUp", Bytes: 8, Args: []string{"1", "storm"},
+		What: "no bug: 1000 watched stores under a timer that interrupts every 100 us. 1000 events"}),
+	sleeper(Plant{Name: "exhaust-stack", Row: 18, Dies: true, Rule: "R1", Function: "inject.exhaustStack",
+		What: "unbounded recursion on a kernel stack without guard pages"}),
+	{Name: "corrupt-stack", Row: 18, Program: "poke", Dies: true, Rule: Crash, Writer: "poke",
+		What: "a function overwrites its own return address: it jumps to 0x4141414141414141"},
+	{Name: "write-ro", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "inject.storeByte", Writer: "poke", What: "a store to a constant of the kernel"},
+	{Name: "write-kern", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "inject.storeByte", Writer: "poke", What: "a store to the kernel's code"},
+	{Name: "buddy-after-free", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "nucleus.Ref", Writer: "poke",
+		What: "a reference to a frame that is free"},
+	watch("list,len=48", Plant{Name: "list-corrupt", Row: 18, Function: "inject.insertAfter",
+		What: "a list whose neighbours do not name each other gets an element: it lands in the middle of another"}),
+	watch("arena+128,len=1", Plant{Name: "heap-after", Row: 19, Function: "inject.fillObject", Bytes: 1, New: []byte{0x6b},
+		What: "one byte after an object of 64 bytes"}),
+	watch("arena+63,len=1", Plant{Name: "heap-before", Row: 19, Function: "inject.storeByte", Bytes: 1, New: []byte{0x6b},
+		What: "one byte before an object of 64 bytes"}),
+	watch("session+8,len=8", Plant{Name: "heap-uaf", Row: 19, Function: "inject.closeSession", Bytes: 8,
+		What: "an object is closed by who had given it back. The control's close, by its owner, is seen as well"}),
+	{Name: "double-free", Row: 19, Program: "poke", Dies: true, Rule: Crash, Function: "inject.releaseAgain", Writer: "poke", What: "a frame is freed twice"},
+	sleeper(Plant{Name: "wrong-data", Row: 20, Rule: "R10", Function: "inject.deliver", Bytes: 8,
+		What: "right code delivers a wrong value: it came from a table that two tasks share. The report says where the value lies"}),
+	{Name: "trace-wrap", Row: 21, Program: "poke", Rule: Trace, Flags: []string{"--trace"}, Writer: "poke", What: "no bug: more events than the rings hold. The loss is counted, the last events are there"},
+	{Name: "trace-corrupt", Row: 21, Program: "poke", Rule: Trace, Flags: []string{"--trace"}, What: "the kernel spoils the header of its flight recorder: one line says so"},
+	{Name: "hang", Row: 22, Program: "poke", Rule: Timeout, Flags: []string{"--timeout", "5s"}, Function: "wrong.SpinMasked", What: "a CPU spins with interrupts masked"},
+	sleeper(Plant{Name: "wild-write", Rule: "R10", Function: "inject.storeWord", Bytes: 8,
+		What: "a store to a sleeping stack through a wrong pointer"}),
 }

@@ -251,6 +251,7 @@ func (g *guest) addDevices() error {
 	if err := addUART(g.m, g.early); err != nil {
 		return err
 	}
+	g.bell.mark = g.plantedDevice()
 	if err := addDoorbell(g.m, &g.bell); err != nil {
 		return err
 	}

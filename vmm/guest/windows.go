@@ -27,6 +27,7 @@ func debugSize(memory uint64) uint64 {
 // returned.
 type Doorbell struct {
 	handler atomic.Pointer[func(code, slot uint32)]
+	mark    func(frame uint32) // planted device, before the vCPUs run; nil: none
 }
 
 // Handle installs a handler, nil for none, and answers the one before. It runs on the vCPU's goroutine, possibly on several at once.
@@ -46,8 +47,13 @@ func (d *Doorbell) Read(_ uint64, data []byte) { clear(data) }
 
 // Write implements machine.MMIODevice.
 func (d *Doorbell) Write(offset uint64, data []byte) {
-	if h := d.handler.Load(); h != nil && offset == 0 && len(data) == 4 {
-		(*h)(debugwindow.UnpackBell(binary.LittleEndian.Uint32(data)))
+	if offset != 0 || len(data) != 4 {
+		return
+	}
+	code, value := debugwindow.UnpackBell(binary.LittleEndian.Uint32(data))
+	d.marked(code, value)
+	if h := d.handler.Load(); h != nil {
+		(*h)(code, value)
 	}
 }
 

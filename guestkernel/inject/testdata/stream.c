@@ -1,6 +1,9 @@
 /*
  * The story: a parent ("server") sleeps in accept(2), a child ("client") connects and writes. Prints what the server read.
  */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +18,31 @@ static void check(int ok, const char *what)
 	if (!ok) {
 		perror(what);
 		exit(2);
+	}
+}
+
+/* Stores to the last words of a page that a plant may have mapped, and to those whose page-table entries may lie on a stack. */
+#define PLANTED_AT 0x5a5a00000000
+static sigjmp_buf nothing_there;
+
+static void no_page(int sig)
+{
+	(void)sig;
+	siglongjmp(nothing_there, 1);
+}
+
+static void __attribute__((unused)) touch(void)
+{
+	signal(SIGSEGV, no_page);
+	/* 508: the entry that maps it would be 32 bytes before the end of a page. */
+	for (uintptr_t page = 0; page <= 508; page += 508) {
+		volatile uint64_t *word = (uint64_t *)(PLANTED_AT + page * 4096 + 4096 - 32);
+		if (!sigsetjmp(nothing_there, 1)) {
+			if (page == 0)
+				*word = 0x7573657273746f72;
+			else
+				(void)*word;
+		}
 	}
 }
 
@@ -55,6 +83,9 @@ int main(void)
 		check(c >= 0, "socket");
 		wait_until_asleep(parent);
 		check(connect(c, (struct sockaddr *)&addr, sizeof addr) == 0, "connect");
+#ifdef TOUCH
+		touch();
+#endif
 		check(write(c, "hello", 5) == 5, "write");
 		_exit(0);
 	}
