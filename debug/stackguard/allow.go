@@ -18,7 +18,7 @@ var DefaultRules = []Rule{
 		"the runtime moves a parked goroutine's stack when it collects garbage"},
 	{"goroutine start", []string{"runtime.newproc1", "runtime.gostartcall", "runtime.malg"},
 		"a goroutine's first frame is built by its creator"},
-	{"wake-up", []string{"ringo/guestkernel/wait.(*Waiter).Wake", "ringo/guestkernel/wait.(*Entry).*"},
+	{"wake-up", []string{"ringo/guestkernel/wait.(*Waiter).Wake", "ringo/guestkernel/wait.(*Entry).*", "ringo/guestkernel/inject.(*waitNode).wake"},
 		"whoever wakes a sleeper may mark its wait-queue entry"},
 }
 

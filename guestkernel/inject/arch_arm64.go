@@ -18,6 +18,7 @@ const (
 	hasAccessed   = wrong.HasAccessed
 	hasEventStack = ring0.HasEventStack
 	wideSize      = wrong.WideSize
+	savedWords    = fixedstack.SavedWords
 )
 
 func start(s *Stack, fn func(uint64), arg uint64) { fixedstack.Start(s, fn, arg) }

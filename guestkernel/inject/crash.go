@@ -61,29 +61,27 @@ func buddyAfterFree(i *Injector, _ *task.Task, _ uint64) {
 	nucleus.Ref(phys) // counts a reference to a frame that nobody has
 }
 
-// corruptStackPlant overwrites the running function's own return address.
+// corruptStackPlant overwrites a return address on the stack it runs on.
 func corruptStackPlant(i *Injector, t *task.Task, _ uint64) {
-	fn := corruptStack
+	past := uint64(8)
 	if i.control {
-		fn = intactStack
+		past = 0
 	}
-	i.run(t, fn, 0)
+	i.run(t, corruptible, past)
+}
+
+// corruptible is the function whose return address is hit on arm64, where a frame has it at its low end.
+//
+//go:noinline
+func corruptible(past uint64) {
+	corruptStack(past)
 }
 
 //go:noinline
-func corruptStack(uint64) {
+func corruptStack(past uint64) {
 	var local [8]uint64
 	p := addressOf(&local[0])
-	for i := range uint64(len(local) + 8) {
-		*at[uint64](p + 8*i) = 0x4141_4141_4141_4141
-	}
-}
-
-//go:noinline
-func intactStack(uint64) {
-	var local [8]uint64
-	p := addressOf(&local[0])
-	for i := range uint64(len(local)) {
+	for i := range uint64(len(local)) + past {
 		*at[uint64](p + 8*i) = 0x4141_4141_4141_4141
 	}
 }

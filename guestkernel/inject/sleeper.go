@@ -140,15 +140,12 @@ func badFrame(i *Injector) (hooks, error) {
 	return h, err
 }
 
-// savedWords are the words that Yield leaves on the stack on both architectures, less the return address's neighbours.
-const savedWords = 7
-
-// swapSaved exchanges the first and the last word of the frame.
+// swapSaved exchanges the return address with a word of the frame that is none.
 //
 //go:noinline
 func swapSaved(frame *[savedWords]uint64) {
 	for i := range savedWords {
-		if i != savedWords-1 && frame[i] < 4096 {
+		if frame[i] < 4096 {
 			frame[i], frame[savedWords-1] = frame[savedWords-1], frame[i]
 			return
 		}

@@ -12,7 +12,7 @@ import (
 // with a mark in which frame somebody sleeps; the device writes to its last bytes.
 
 // plantedSize is how much a planted read writes, at the end of the frame.
-const plantedSize = 64
+const plantedSize = 48
 
 // plantedDevice answers what to do at a mark, nil for nothing.
 func (g *guest) plantedDevice() func(frame uint32) {

@@ -30,6 +30,9 @@ type Stack struct {
 	fakeG  [64]uint64 // enough of a runtime.g: stack bounds and guards of 0, which every check passes
 }
 
+// SavedWords are the words that Yield leaves from SP on; the last one is the return address.
+const SavedWords = 7
+
 // G is the g register while code runs on s.
 func (s *Stack) G() uint64 { return fakeGAddress(s) }
 
