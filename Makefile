@@ -14,7 +14,7 @@ endif
 
 BINARIES := $(foreach a,$(GOARCHES),build/$(a)/vmm build/$(a)/ringo.elf build/$(a)/hosted-agent build/$(a)/initramfs.cpio)
 
-.PHONY: all run shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot bench-syscalls stress fuzz-syscalls boots clean FORCE
+.PHONY: all run demo shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot bench-syscalls stress fuzz-syscalls boots clean FORCE
 all: build
 build: $(BINARIES)
 
@@ -88,6 +88,10 @@ bench-syscalls: build contracts-compilers
 # Ten minutes each: a mix of everything that checks itself, and random system calls. At the end every frame is accounted for.
 stress fuzz-syscalls: build contracts-compilers
 	go run ./internal/e2e/endurance -what $(@:fuzz-syscalls=fuzz) -arch $(ARCH) -cpus $(CPUS)
+
+# Who wrote this? A planted bug kills the kernel; then the same under the stack guard. docs/debugging.md
+demo: build contracts-compilers
+	@sh internal/e2e/story.sh $(ARCH) $(CPUS)
 
 bench-boot: build
 	go run ./internal/e2e/benchboot -arch $(ARCH)

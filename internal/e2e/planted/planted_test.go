@@ -1,0 +1,111 @@
+package planted
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"ringo/debug/report"
+	"ringo/hosted"
+	"ringo/internal/plants"
+)
+
+func TestMain(m *testing.M) {
+	hosted.MaybeServe()
+	os.Exit(m.Run())
+}
+
+// Every planted bug is found, with the right verdict, function, tasks and bytes; every control leaves the debugger silent.
+// RINGO_PLANTS selects by a part of the name.
+func TestPlants(t *testing.T) {
+	if os.Getenv("RINGO_E2E") == "" {
+		t.Skip("boots guests: run `make e2e`")
+	}
+	for _, arch := range hosted.Arches {
+		t.Run(arch, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+			defer cancel()
+			var cases []Case
+			for _, c := range Cases(arch, []int{1, 2}) {
+				if strings.Contains(c.Name, os.Getenv("RINGO_PLANTS")) {
+					cases = append(cases, c)
+				}
+			}
+			err := Run(ctx, arch, cases, os.Stderr, func(c *Case, o *Outcome) {
+				t.Run(c.Name, func(t *testing.T) {
+					for _, wrong := range Check(c, o) {
+						t.Error(wrong)
+					}
+					if t.Failed() {
+						t.Logf("status %d\n%s%s", o.Status, o.Stdout, o.Stderr)
+					}
+				})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// Check must see each thing that can be wrong.
+func TestCheck(t *testing.T) {
+	plant := plants.Plant{
+		Name: "x", Rule: "R1", Function: "inject.newStream", Writer: "client", Victim: "server", Call: "connect", Bytes: 2, New: []byte{0},
+	}
+	outcome := func(change func(*report.Event), footer func(*report.Footer)) *Outcome {
+		e := report.Event{
+			V: 1, Seq: 1, Kind: report.KindWrite, ID: "stack-0001", Rule: "R1", Verdict: "v", Because: []string{"b"}, How: "store", Engine: "e",
+			Old: report.Hex{1, 1}, New: report.Hex{0, 0}, Task: &report.Task{ID: 2, Name: "client", Call: "connect(2)"},
+			Stack:  []report.Frame{{Function: "runtime.memclrNoHeapPointers"}, {Function: "ringo/guestkernel/inject.newStream"}},
+			Victim: &report.Victim{What: "kernel stack", Lo: 1, Hi: 2, Task: &report.Task{ID: 1, Name: "server"}},
+		}
+		f := report.Footer{V: 1, Kind: "counters", Events: 1}
+		change(&e)
+		footer(&f)
+		lines := []any{report.Header{V: 1, Kind: "schema", Schema: "ringo-debug", Kernel: "k", Monitor: "m", Arch: "amd64", CPUs: 1}, e, f}
+		var text strings.Builder
+		for _, l := range lines {
+			b, _ := json.Marshal(l)
+			text.Write(append(b, '\n'))
+		}
+		return &Outcome{Status: 66, Report: text.String()}
+	}
+	same, none := func(*report.Footer) {}, func(*report.Event) {}
+	good := &Case{Plant: plant}
+	if wrong := Check(good, outcome(none, same)); wrong != nil {
+		t.Error(wrong)
+	}
+	for name, o := range map[string]*Outcome{
+		"rule":     outcome(func(e *report.Event) { e.Rule = "R10" }, same),
+		"function": outcome(func(e *report.Event) { e.Stack = e.Stack[:1] }, same),
+		"writer":   outcome(func(e *report.Event) { e.Task.Name = "server" }, same),
+		"call":     outcome(func(e *report.Event) { e.Task.Call = "write(2)" }, same),
+		"victim":   outcome(func(e *report.Event) { e.Victim = nil }, same),
+		"bytes":    outcome(func(e *report.Event) { e.Old, e.New = e.Old[1:], e.New[1:] }, same),
+		"byte":     outcome(func(e *report.Event) { e.New[1] = 7 }, same),
+		"lost":     outcome(none, func(f *report.Footer) { f.Dropped = 1 }),
+		"crash":    outcome(func(e *report.Event) { e.Kind = report.KindCrash }, same),
+		"report":   {Status: 66, Report: "boo"},
+		"silence":  {Status: 0},
+		"error":    {Err: "no machine"},
+	} {
+		if Check(good, o) == nil {
+			t.Errorf("%s: nothing wrong is seen", name)
+		}
+	}
+	control := &Case{Plant: plant, Control: true}
+	if Check(control, outcome(none, same)) == nil {
+		t.Error("a report about a control")
+	}
+	silent := outcome(func(e *report.Event) { e.Kind = report.KindCrash }, same)
+	if Check(control, silent) == nil {
+		t.Error("status 66 of a control")
+	}
+	if silent.Status = 0; Check(control, silent) != nil {
+		t.Error(Check(control, silent))
+	}
+}
