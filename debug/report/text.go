@@ -251,6 +251,21 @@ func (p *page) stack(frames []Frame, most int) {
 	}
 }
 
+// String is "inject.newStream+0x38 (guestkernel/inject/stream.go:52)".
+func (f Frame) String() string {
+	if f.Function == "" {
+		return f.PC.String()
+	}
+	text := fmt.Sprintf("%s+%#x", unqualified(clean(f.Function)), f.Offset)
+	if f.File != "" {
+		text += fmt.Sprintf(" (%s:%d)", shorten(clean(f.File), clean(f.Function)), f.Line)
+	}
+	return text
+}
+
+// Unqualified is a function's name without the folders of its package.
+func Unqualified(function string) string { return unqualified(function) }
+
 // unqualified is a function without the folders of its package.
 func unqualified(function string) string {
 	head, _, _ := strings.Cut(function, "(")

@@ -19,6 +19,7 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 	g.mu.Lock()
 	var events []*report.Event
 	var flooded []Watch
+	var moved []*sleep
 	g.count.hits++
 	outside := true
 	for _, sp := range append([]*span(nil), g.pages[w.GPA&^(pageSize-1)]...) {
@@ -28,6 +29,10 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 			outside = false
 		}
 		if where == inside {
+			continue
+		}
+		if where == elsewhere {
+			moved = append(moved, sp.s)
 			continue
 		}
 		if sp.s.beside++; sp.s.beside == flood {
@@ -40,6 +45,9 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 	}
 	g.mu.Unlock()
 	closeAll(flooded)
+	for _, s := range moved {
+		g.follow(s, w.Guest)
+	}
 	g.tell(events)
 	return hit.Continue
 }
@@ -48,9 +56,10 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 type place int
 
 const (
-	nowhere place = iota // its pages only
-	gone                 // what was its stack and is no longer
-	inside               // its stack
+	nowhere   place = iota // its pages only
+	gone                   // what was its stack: it is awake
+	elsewhere              // what was its stack: it has moved
+	inside                 // its stack
 )
 
 // spanHitLocked says what a write means for one sleeper: a report, or nothing.
@@ -71,9 +80,10 @@ func (g *Guard) spanHitLocked(sp *span, w *hit.Write) ([]*report.Event, place) {
 		return nil, gone
 	case g.movedLocked(sp, w):
 		g.count.moved++
-		return nil, gone
+		return nil, elsewhere
 	case zone == classify.Dead:
 		g.count.dead++
+		g.stillLocked(sp.s, w)
 		return nil, inside
 	}
 	sp.s.hits++
@@ -99,6 +109,32 @@ func (g *Guard) movedLocked(sp *span, w *hit.Write) bool {
 	lo, ok1 := g.word(w.Guest, sp.s.entry.G+uint64(l.GStackLo))
 	hi, ok2 := g.word(w.Guest, sp.s.entry.G+uint64(l.GStackHi))
 	return ok1 && ok2 && (lo != sp.stack.Lo || hi != sp.stack.Hi)
+}
+
+// follow watches a sleeper whose goroutine's stack the runtime has moved where it lies now.
+func (g *Guard) follow(s *sleep, guest hit.Guest) {
+	g.mu.Lock()
+	if s.over {
+		g.mu.Unlock()
+		return
+	}
+	old := g.wakeLocked(s)
+	e := s.entry
+	l := &g.window.Header.Runtime
+	lo, ok1 := g.word(guest, e.G+uint64(l.GStackLo))
+	hi, ok2 := g.word(guest, e.G+uint64(l.GStackHi))
+	st := &e.Stacks[0]
+	var again *sleep
+	var ranges []Range
+	if used := st.Hi - st.Keep; ok1 && ok2 && lo < hi && hi-lo >= used && g.mode == Attribute {
+		st.Lo, st.Hi, st.SP, st.Keep = lo, hi, hi-(st.Hi-st.SP), hi-used
+		if again, ranges = g.armLocked(e, s.at); again != nil {
+			again.hits, again.reports = s.hits, s.reports
+		}
+	}
+	g.mu.Unlock()
+	closeAll([]Watch{old})
+	g.arm(again, ranges)
 }
 
 // read copies kernel memory at a GVA.
@@ -159,6 +195,7 @@ func (g *Guard) evidenceLocked(sp *span, w *hit.Write, at uint64, zone classify.
 			e.Callers = append(e.Callers, f.Symbol.Function)
 		}
 		e.FrameOf, e.FrameSize = g.largestFrame(w, frames)
+		e.FrameOf = report.Unqualified(e.FrameOf)
 	}
 	if w.GVA != 0 && w.Guest != nil {
 		e.Walk.Known = true
@@ -327,8 +364,7 @@ func (g *Guard) notes(event *report.Event) {
 		if !ok || s.Offset == 0 || s.File == "" {
 			return "", false
 		}
-		s.Offset++
-		return s.String(), true
+		return report.Frame{PC: report.Address(v), Function: s.Function, Offset: s.Offset + 1, File: s.File, Line: s.Line}.String(), true
 	})
 }
 

@@ -323,23 +323,34 @@ func TestRunningStacksAreNotWatched(t *testing.T) {
 	}
 }
 
-func TestMovedStackIsNoReport(t *testing.T) {
+func TestMovedStackIsFollowed(t *testing.T) {
 	m := boot(t).armed(Attribute)
 	m.park()
-	m.put(g1, direct+0x80000)
-	m.put(g1+8, direct+0x82000)
+	const now = 0x80000
+	m.put(g1, direct+now)
+	m.put(g1+8, direct+now+2*goroutineSize)
 	if m.store(goroutine1+0x3000, []byte{1}) != 1 || len(m.events) != 0 || m.guard.Counters().Outside != 1 {
 		t.Errorf("%d reports, %+v", len(m.events), m.guard.Counters())
 	}
-	if m.store(fixedSP, []byte{1}); len(m.events) != 1 {
-		t.Error("its other stack is still watched")
+	if m.store(goroutine1+0x3000, []byte{1}) != 0 {
+		t.Error("where it was is still watched")
+	}
+	if m.store(fixedSP+0x100, []byte{1}); len(m.events) != 1 {
+		t.Error("its other stack is no longer watched")
+	}
+	if m.store(now+2*goroutineSize-8, []byte{1}); len(m.events) != 2 || uint64(m.events[1].Victim.Hi) != direct+now+2*goroutineSize {
+		t.Error("where it lies now is not watched")
+	}
+	m.wake()
+	if len(m.engine.watches) != 0 {
+		t.Error("a watch is left")
 	}
 }
 
 func TestFloodEndsTheWatch(t *testing.T) {
 	m := boot(t).armed(Attribute)
 	m.park()
-	m.put(g1, direct+0x80000)
+	m.server.Parks++ // what sleeps there now is another sleep, whose bell is late
 	n := 0
 	for m.store(goroutine1+0x3000, []byte{byte(n)}) > 0 {
 		if n++; n > flood+1 {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ringo/debug/classify"
+	"ringo/debug/hit"
 	"ringo/debug/report"
 )
 
@@ -18,7 +19,9 @@ type pending struct {
 }
 
 const (
-	pendingTime = 500 * time.Millisecond
+	// pendingTime is for a sleeper that nothing else happens to; a step takes a fraction of a second where the host is
+	// emulated and busy.
+	pendingTime = 5 * time.Second
 	// maxMerged bounds the bytes of a merged event.
 	maxMerged = 64 << 10
 )
@@ -36,6 +39,13 @@ func (g *Guard) addLocked(e *report.Event, s *sleep, zone classify.Zone) (out []
 	p.timer = time.AfterFunc(pendingTime, func() { g.flushIf(p) })
 	g.pending = p
 	return out
+}
+
+// stillLocked says that the instruction whose event waits is still at it.
+func (g *Guard) stillLocked(s *sleep, w *hit.Write) {
+	if p := g.pending; p != nil && p.sleep == s && uint64(p.event.PC) == w.PC && p.event.VCPU == w.VCPU {
+		p.timer.Reset(pendingTime)
+	}
 }
 
 func (p *pending) merge(e *report.Event, zone classify.Zone) {
@@ -84,6 +94,17 @@ func (g *Guard) flushIf(p *pending) {
 	g.mu.Lock()
 	var out []*report.Event
 	if g.pending == p {
+		out = g.takeLocked()
+	}
+	g.mu.Unlock()
+	g.tell(out)
+}
+
+// flushOf reports what waits about the sleeper of a slot, before the sleeper goes on.
+func (g *Guard) flushOf(slot int) {
+	g.mu.Lock()
+	var out []*report.Event
+	if p := g.pending; p != nil && p.sleep.entry.Slot == slot {
 		out = g.takeLocked()
 	}
 	g.mu.Unlock()

@@ -41,7 +41,7 @@ type span struct {
 
 // Doorbell serves one ring. On the thread of the vCPU that rang, which goes on when it returns.
 func (g *Guard) Doorbell(code, slot uint32) {
-	g.Flush()
+	g.flushOf(int(slot))
 	switch code {
 	case debugwindow.BellPark:
 		g.park(int(slot))
@@ -73,6 +73,11 @@ func (g *Guard) park(slot int) {
 	s, ranges := g.parkLocked(slot)
 	g.mu.Unlock()
 	closeAll([]Watch{before})
+	g.arm(s, ranges)
+}
+
+// arm has the engine watch a sleep that has been entered; nil is none.
+func (g *Guard) arm(s *sleep, ranges []Range) {
 	if s == nil {
 		return
 	}
@@ -106,7 +111,12 @@ func (g *Guard) parkLocked(slot int) (*sleep, []Range) {
 		g.count.missed++
 		return nil, nil
 	}
-	s := &sleep{entry: e, at: g.c.Now()}
+	return g.armLocked(e, g.c.Now())
+}
+
+// armLocked enters the sleep of an entry, since a time.
+func (g *Guard) armLocked(e debugwindow.Entry, at int64) (*sleep, []Range) {
+	s := &sleep{entry: e, at: at}
 	for _, st := range e.Valid() {
 		if sp := g.spanLocked(s, st); sp != nil {
 			s.spans = append(s.spans, sp)
@@ -127,7 +137,7 @@ func (g *Guard) parkLocked(slot int) (*sleep, []Range) {
 		g.count.missed++
 		return nil, nil
 	}
-	g.sleepers[slot] = s
+	g.sleepers[e.Slot] = s
 	return s, ranges
 }
 

@@ -181,7 +181,16 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) wait.Result {
 func (t *Task) waitApart(c <-chan struct{}, expired <-chan time.Time) wait.Result {
 	var gap [4096 + 512]byte
 	keep(&gap)
+	room()
 	return t.wait(c, expired)
+}
+
+// room has the stack grow, if it must, before its place is told.
+//
+//go:noinline
+func room() {
+	var some [4096 + 512]byte
+	keep(&some)
 }
 
 // keep makes the compiler believe that p's bytes matter.
@@ -247,6 +256,7 @@ func (t *Task) sleepKillable(c <-chan struct{}) (killed bool) {
 func (t *Task) killableApart(c <-chan struct{}) (killed bool) {
 	var gap [4096 + 512]byte
 	keep(&gap)
+	room()
 	return t.killable(c)
 }
 

@@ -18,6 +18,7 @@ import (
 	"ringo/internal/debugwindow"
 	"ringo/internal/pagetable"
 	"ringo/vmm/doctor"
+	"ringo/vmm/machine"
 	"ringo/vmm/tracing"
 )
 
@@ -238,14 +239,21 @@ func (ws *watches) found() (n uint64) {
 }
 
 // guardEngine is the page engine as the stack guard knows it.
-type guardEngine struct{ *pagetrace.Engine }
+type guardEngine struct {
+	*pagetrace.Engine
+	m *machine.Machine
+}
 
 func (e guardEngine) Watch(ranges []stackguard.Range, sink hit.Sink) (stackguard.Watch, error) {
 	list := make([]pagetrace.Range, len(ranges))
 	for i, r := range ranges {
 		list[i] = pagetrace.Range(r)
 	}
-	w, err := e.Engine.Watch(list, pagetrace.Options{}, sink)
+	var w *pagetrace.Watch
+	err := e.m.Quiet(func() (err error) {
+		w, err = e.Engine.Watch(list, pagetrace.Options{}, sink)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

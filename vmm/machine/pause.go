@@ -28,6 +28,7 @@ type pausing struct {
 	mu      sync.Mutex
 	changed *sync.Cond // anything below, or in cpu.still and cpu.request, has changed
 	holds   int
+	quiet   int  // threads in Quiet
 	owner   *cpu // in an exclusive section, or about to be
 	busy    bool // a request is under way
 	stopped bool
