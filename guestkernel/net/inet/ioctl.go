@@ -47,7 +47,10 @@ func find(name string) *Interface {
 	return nil
 }
 
-func init() { socket.DeviceExists = func(name string) bool { return find(name) != nil } }
+func init() {
+	socket.DeviceExists = func(name string) bool { return find(name) != nil }
+	socket.Interfaces = configure
+}
 
 // Loopback reports the loopback device.
 func (i *Interface) Loopback() bool { return i.NICInfo.Flags.Loopback }
@@ -112,11 +115,6 @@ func (s *Socket) Ioctl(c vfs.Caller, cmd uint32, arg uint64) (uint64, error) {
 		return 0, vfs.PutInt32(c, arg, 0)
 	case 0x8906, 0x8907: // SIOCGSTAMP, SIOCGSTAMPNS
 		return 0, s.lastStamp(c, cmd, arg)
-	case unix.SIOCGIFCONF:
-		return 0, interfaceList(c, arg)
-	}
-	if cmd >= 0x8910 && cmd <= 0x8970 {
-		return 0, Configure(c, cmd, arg)
 	}
 	return 0, unix.ENOTTY
 }
@@ -174,8 +172,11 @@ func interfaceList(c vfs.Caller, arg uint64) error {
 	return c.CopyOutUser(arg, conf[:])
 }
 
-// Configure serves the requests with a struct ifreq (netdevice(7)), on a socket of any family.
-func Configure(c vfs.Caller, cmd uint32, arg uint64) error {
+// configure serves the requests of netdevice(7), most of which have a struct ifreq.
+func configure(c vfs.Caller, cmd uint32, arg uint64) error {
+	if cmd == unix.SIOCGIFCONF {
+		return interfaceList(c, arg)
+	}
 	var req [ifreqSize]byte
 	if err := c.CopyInUser(arg, req[:]); err != nil {
 		return err

@@ -134,9 +134,6 @@ func (s *Socket) has(level int) bool {
 // SetOption implements socket.Socket.
 func (s *Socket) SetOption(c vfs.Caller, level, name int, value []byte) error {
 	if !s.has(level) {
-		if level == unix.IPPROTO_IPV6 || level == unix.IPPROTO_TCP || level == unix.IPPROTO_UDP {
-			return unix.ENOPROTOOPT
-		}
 		return unix.ENOPROTOOPT
 	}
 	o := option{level, name}
@@ -242,10 +239,7 @@ func copyEndpointOptions(to, from *tcpip.SocketOptions) { to.SetV6Only(from.GetV
 // Option implements socket.Socket.
 func (s *Socket) Option(_ vfs.Caller, level, name, room int) ([]byte, error) {
 	if !s.has(level) {
-		if level == unix.IPPROTO_TCP || level == unix.IPPROTO_UDP || level == unix.IPPROTO_IPV6 {
-			return nil, unix.ENOPROTOOPT
-		}
-		return nil, unix.ENOPROTOOPT
+		return nil, unix.EOPNOTSUPP
 	}
 	e := s.ep()
 	o := option{level, name}

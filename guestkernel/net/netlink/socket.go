@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ringo/guestkernel/net/inet"
 	"ringo/guestkernel/net/socket"
 	"ringo/guestkernel/vfs"
 	"ringo/guestkernel/wait"
@@ -244,13 +243,8 @@ func (s *Socket) Option(_ vfs.Caller, level, name, room int) ([]byte, error) {
 	return nil, unix.ENOPROTOOPT
 }
 
-// Ioctl implements socket.Socket: the requests of netdevice(7) work on sockets of every family.
-func (s *Socket) Ioctl(c vfs.Caller, cmd uint32, arg uint64) (uint64, error) {
-	if cmd >= 0x8910 && cmd <= 0x8970 {
-		return 0, inet.Configure(c, cmd, arg)
-	}
-	return 0, unix.ENOTTY
-}
+// Ioctl implements socket.Socket.
+func (s *Socket) Ioctl(vfs.Caller, uint32, uint64) (uint64, error) { return 0, unix.ENOTTY }
 
 // Release implements socket.Socket.
 func (s *Socket) Release() {

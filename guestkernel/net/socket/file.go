@@ -36,8 +36,14 @@ func (f *File) Ioctl(c vfs.Caller, d *vfs.Description, cmd uint32, arg uint64) (
 	case fiogetown, siocgpgrp:
 		return 0, vfs.PutInt32(c, arg, int32(d.Owner()))
 	}
+	if cmd >= firstInterface && cmd <= lastInterface && Interfaces != nil {
+		return 0, Interfaces(c, cmd, arg)
+	}
 	return f.Socket.Ioctl(c, cmd, arg)
 }
+
+// Interfaces serves the requests about network devices (netdevice(7)), which sockets of all families take. Set during package initialisation.
+var Interfaces func(c vfs.Caller, cmd uint32, arg uint64) error
 
 // Requests that all sockets know (asm-generic/sockios.h).
 const (
@@ -45,6 +51,9 @@ const (
 	siocspgrp = 0x8902
 	fiogetown = 0x8903
 	siocgpgrp = 0x8904
+
+	firstInterface = 0x8910 // SIOCGIFNAME
+	lastInterface  = 0x8970
 )
 
 // Release implements vfs.File.
