@@ -57,7 +57,7 @@ int main(void)
 	observe("new: [%s], state %d", events(l), state(l));
 	fails(read(l, b, 1), ENOTCONN);
 	fails(accept(l, NULL, NULL), EINVAL);
-	fails(shutdown(l, SHUT_WR), ENOTCONN);
+	fails(shutdown(must(socket(AF_INET, SOCK_STREAM, 0)), SHUT_WR), ENOTCONN);
 	must(bind(l, (void *)&a, sizeof a));
 	must(getsockname(l, (void *)&a, &n));
 	must(listen(l, 8));

@@ -154,6 +154,9 @@ func splice(t *task.Task, a Args) (uint64, error) {
 		n = min(n, room)
 	}
 	buf := make(vfs.Bytes, n)
+	if pin != nil && pout == nil {
+		return drain(t, in, pin, &to, buf)
+	}
 	got, err := from.read(t, buf)
 	if err != nil || got == 0 {
 		return 0, err
@@ -163,6 +166,23 @@ func splice(t *task.Task, a Args) (uint64, error) {
 		return 0, err
 	}
 	if err := from.store(t); err != nil {
+		return 0, err
+	}
+	return uint64(put), to.store(t)
+}
+
+// drain moves what is in a pipe to a file that may take only a part, like a socket: what it does not take stays in the pipe. Two that drain one pipe at
+// the same time may both move a byte.
+func drain(t *task.Task, in *vfs.Description, pin *pipefs.Pipe, to *endpoint, buf vfs.Bytes) (uint64, error) {
+	got, err := pin.Peek(buf)
+	if err != nil || got == 0 {
+		return 0, err
+	}
+	put, err := to.write(t, buf[:got])
+	if put == 0 {
+		return 0, err
+	}
+	if _, err := in.Read(t, buf[:put]); err != nil {
 		return 0, err
 	}
 	return uint64(put), to.store(t)

@@ -42,9 +42,19 @@ type Socket struct {
 	shut       int
 	bound      *tcpip.FullAddress // by bind(2)
 	options    map[option]int     // that the endpoint does not keep
-	stamp      int64              // ns: when the last datagram came
+	stage      stage
+	stamp      int64 // ns: when the last datagram came
 	icmpFilter []byte
 }
+
+// stage is how far connect(2) has got with a stream, as its callers know (SS_* in Linux).
+type stage int
+
+const (
+	unconnected stage = iota
+	connecting        // begun; nobody has been told the end
+	connected
+)
 
 // endpoint is an endpoint of the stack with its queue. A TCP socket that failed to connect gets a new one for the next attempt.
 type endpoint struct {
@@ -269,7 +279,7 @@ func (s *Socket) Accept(vfs.Caller) (socket.Socket, error) {
 	if e != nil {
 		return nil, errno(e)
 	}
-	n := &Socket{owner: s.owner, number: last.Add(1)}
+	n := &Socket{owner: s.owner, number: last.Add(1), stage: connected}
 	n.Init(s.Domain, s.Type, s.Protocol)
 	n.Inherit(&s.Base)
 	n.grow()
@@ -320,11 +330,14 @@ func (s *Socket) connectStream(a tcpip.FullAddress, begun bool) error {
 	case tcp.StateListen:
 		return unix.EISCONN
 	case tcp.StateError, tcp.StateClose:
-		// The attempt has failed: once the error was told the socket is as new.
-		if err := s.TakeError(); err != nil {
-			return err
-		}
-		if begun {
+		switch s.swapStage(unconnected) {
+		case connected:
+			s.swapStage(connected)
+			return unix.EISCONN
+		case connecting: // and failed: once that was told the socket is as new
+			if err := s.TakeError(); err != nil {
+				return err
+			}
 			return unix.ECONNABORTED
 		}
 		if err := s.renew(); err != nil {
@@ -335,7 +348,10 @@ func (s *Socket) connectStream(a tcpip.FullAddress, begun bool) error {
 	err := errno(e.Connect(a))
 	switch err {
 	case nil:
+		s.swapStage(connected)
 		s.grow()
+	case wait.ErrWouldBlock:
+		s.swapStage(connecting)
 	case socket.ErrConnecting:
 		if begun {
 			err = wait.ErrWouldBlock
@@ -346,6 +362,14 @@ func (s *Socket) connectStream(a tcpip.FullAddress, begun bool) error {
 		}
 	}
 	return err
+}
+
+func (s *Socket) swapStage(to stage) stage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.stage
+	s.stage = to
+	return old
 }
 
 // renew gives the socket a new endpoint in the place of one that has failed. It keeps what bind(2) and the options said.
@@ -360,7 +384,7 @@ func (s *Socket) renew() error {
 	copyEndpointOptions(n.SocketOptions(), old.SocketOptions())
 	s.mu.Lock()
 	bound := s.bound
-	s.shut, s.err = 0, nil
+	s.shut, s.err, s.stage = 0, nil, unconnected
 	s.mu.Unlock()
 	s.at.Store(n)
 	if bound != nil {

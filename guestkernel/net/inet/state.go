@@ -19,8 +19,11 @@ func (s *Socket) pullLocked() error {
 		if s.tcp() && tcp.EndpointState(s.ep().State()) != tcp.StateError {
 			return nil
 		}
-		if e := s.ep().LastError(); e != nil {
-			s.err = errno(e)
+		// A failed connection has its error in two places: one is told.
+		for e := s.ep().LastError(); e != nil; e = s.ep().LastError() {
+			if s.err == nil {
+				s.err = errno(e)
+			}
 		}
 	}
 	return s.err
