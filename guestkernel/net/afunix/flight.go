@@ -17,6 +17,7 @@ var flight = struct {
 	sockets map[*vfs.Description]*passenger // AF_UNIX sockets in flight
 	users   map[uint32]int                  // descriptors in flight by user
 	count   atomic.Int64                    // of sockets
+	closed  int64                           // sockets closed since the last collection
 }{sockets: make(map[*vfs.Description]*passenger), users: make(map[uint32]int)}
 
 // passenger is an AF_UNIX socket in flight.
@@ -134,6 +135,9 @@ func (b *baggage) drop() {
 	dropping.Add(-1)
 }
 
+// collectEvery bounds what collections cost: with n sockets in flight, one in n/collectEvery closes pays for one. So garbage may wait for that many.
+const collectEvery = 16
+
 // collect closes the sockets that are out of everybody's reach.
 //
 // It is enough to look at sockets whose only references are flights. Each flight that is in the queue of such a socket is an inner one; a
@@ -146,6 +150,11 @@ func collect() {
 	}
 	var garbage *message
 	flight.mu.Lock()
+	if flight.closed++; flight.closed < flight.count.Load()/collectEvery {
+		flight.mu.Unlock()
+		return
+	}
+	flight.closed = 0
 	for d, p := range flight.sockets {
 		p.candidate, p.inner, p.reachable = d.Refs() == int64(p.times), 0, false
 	}
