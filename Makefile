@@ -96,6 +96,10 @@ demo: build contracts-compilers
 bench-boot: build
 	go run ./internal/e2e/benchboot -arch $(ARCH)
 
+# What watching memory costs: 100,000 stores of two vCPUs to a watched page, on both architectures.
+bench-debug: build
+	RINGO_BENCH_DEBUG=$(or $(STORES),100000) go test -count=1 -timeout 7h -run '^TestFigures$$' -v ./vmm/tracing
+
 # The long run: 200 boots on 2 vCPUs, looking for hangs and leaks.
 boots: build
 	RINGO_E2E=1 RINGO_BOOTS=200 go test -count=1 -timeout 60m -run TestBootsInARow -v ./internal/e2e

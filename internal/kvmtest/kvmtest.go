@@ -52,15 +52,9 @@ func Hosted(t *testing.T, pkg string) {
 		t.Run(arch, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 			defer cancel()
-			binary := filepath.Join(t.TempDir(), arch+".test")
-			build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, pkg)
-			build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
-			if out, err := build.CombinedOutput(); err != nil {
-				t.Fatalf("build the %s test binary: %v\n%s", arch, err, out)
-			}
+			binary := Build(t, arch, pkg)
 			var out bytes.Buffer
-			argv := []string{binary, "-test.run", "^TestOnKVM", "-test.v", "-test.timeout", "7m"}
-			status, err := run(ctx, arch, argv, &out)
+			status, err := Run(ctx, arch, binary, []string{"-test.run", "^TestOnKVM", "-test.v", "-test.timeout", "7m"}, nil, &out)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out.Bytes())
 			}
@@ -72,8 +66,22 @@ func Hosted(t *testing.T, pkg string) {
 	}
 }
 
-// run executes argv, a test binary of that architecture, where it has KVM.
-func run(ctx context.Context, arch string, argv []string, out io.Writer) (status int, err error) {
+// Build builds the test binary of a package for an architecture, in a folder of the test's.
+func Build(t *testing.T, arch, pkg string) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), arch+".test")
+	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", binary, pkg)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+arch)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the %s test binary: %v\n%s", arch, err, out)
+	}
+	return binary
+}
+
+// Run executes a test binary of that architecture where it has KVM, with env besides the usual environment.
+func Run(ctx context.Context, arch, binary string, args, env []string, out io.Writer) (status int, err error) {
+	env = append([]string{inside + "=1"}, env...)
+	argv := append([]string{binary}, args...)
 	if arch == runtime.GOARCH {
 		ok, _, err := doctor.Verdict(ctx)
 		if err != nil {
@@ -81,7 +89,7 @@ func run(ctx context.Context, arch string, argv []string, out io.Writer) (status
 		}
 		if ok {
 			c := exec.CommandContext(ctx, argv[0], argv[1:]...)
-			c.Env, c.Stdout, c.Stderr = append(os.Environ(), inside+"=1"), out, out
+			c.Env, c.Stdout, c.Stderr = append(os.Environ(), env...), out, out
 			err := c.Run()
 			if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 				err = nil
@@ -90,7 +98,7 @@ func run(ctx context.Context, arch string, argv []string, out io.Writer) (status
 		}
 	}
 	return hosted.Run(ctx, arch, hosted.Command{
-		Argv: argv, Env: append(hosted.DefaultEnv(), inside+"=1"), Stdout: out, Stderr: out,
-		Shares: []hosted.Share{{Path: filepath.Dir(argv[0])}},
+		Argv: argv, Env: append(hosted.DefaultEnv(), env...), Stdout: out, Stderr: out,
+		Shares: []hosted.Share{{Path: filepath.Dir(binary)}},
 	}, os.Stderr)
 }

@@ -72,7 +72,7 @@ func (g *guest) watch() error {
 		}
 	}
 	for _, text := range d.Watch {
-		if _, err := g.watches.add(text); err != nil {
+		if _, err := g.watches.add(text, g.watches.text); err != nil {
 			return fmt.Errorf("%w: --watch: %w", ErrUsage, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,7 +33,7 @@ type watches struct {
 
 	mu   sync.Mutex
 	list []*userWatch
-	text io.Writer // of the hits
+	text io.Writer // of the summary
 	vars *symbols.Variables
 }
 
@@ -41,7 +42,7 @@ type userWatch struct {
 	ws   *watches
 	spec *watch.Spec
 	w    *watch.Watch
-	done bool // removed
+	text io.Writer
 
 	hits, filtered uint64
 }
@@ -86,13 +87,13 @@ func (ws *watches) Resolve(name string) (gva, size uint64, err error) {
 	return gva, size, err
 }
 
-// add begins a watch. Any goroutine but a vCPU's.
-func (ws *watches) add(text string) (*userWatch, error) {
+// add begins a watch whose hits are written to out. Any goroutine but a vCPU's.
+func (ws *watches) add(text string, out io.Writer) (*userWatch, error) {
 	spec, err := watch.ParseSpec(text)
 	if err != nil {
 		return nil, err
 	}
-	u := &userWatch{ws: ws, spec: spec}
+	u := &userWatch{ws: ws, spec: spec, text: out}
 	ws.mu.Lock()
 	q, err := spec.Request(ws, u)
 	ws.mu.Unlock()
@@ -126,7 +127,7 @@ func (u *userWatch) Hit(w *hit.Write) hit.Action {
 	u.hits++
 	var b strings.Builder
 	u.describe(&b, w)
-	_, _ = io.WriteString(ws.text, b.String()) // a terminal that has gone away is no reason to disturb the guest
+	_, _ = io.WriteString(u.text, b.String()) // a terminal that has gone away is no reason to disturb the guest
 	if u.spec.Stop {
 		return hit.End
 	}
@@ -227,6 +228,28 @@ func (ws *watches) summary() {
 	}
 	fmt.Fprintf(ws.text, "watches: %d accesses lost, %d on the same pages elsewhere, %d instructions stepped over\n", c.Lost, c.Elsewhere, c.Steps)
 }
+
+// remove ends a watch.
+func (ws *watches) remove(u *userWatch) error {
+	err := ws.owner.Remove(u.w.ID)
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.list = slices.DeleteFunc(ws.list, func(x *userWatch) bool { return x == u })
+	return err
+}
+
+// Watch begins a watch of a running guest, as watch.ParseSpec reads it: each hit is written to out, while the guest stands still, so that out
+// must not wait for long. engine is what serves it. remove ends it, once, before the guest's end function returns.
+func (l *Live) Watch(spec string, out io.Writer) (engine string, remove func() error, err error) {
+	u, err := l.g.watches.add(spec, out)
+	if err != nil {
+		return "", nil, err
+	}
+	return u.w.Engine.String(), sync.OnceValue(func() error { return l.g.watches.remove(u) }), nil
+}
+
+// Owner is the owner of the guest's debug state, for debuggers.
+func (l *Live) Owner() *watch.Owner { return l.g.watches.owner }
 
 // found is how many hits there were.
 func (ws *watches) found() (n uint64) {

@@ -15,6 +15,8 @@ type Options struct {
 	FunctionStart func(pc uint64) (start uint64, ok bool)
 	Held          func(w *hit.Write, release func())
 	Ended         func(w *hit.Write)
+
+	mutate func(watch.Machine) watch.Machine // for tests that break it
 }
 
 // New makes the owner of m's debug state and lets it see everything. Before m runs.
@@ -23,8 +25,12 @@ func New(m *machine.Machine, o Options) *watch.Owner {
 	pages := map[pagetrace.Page]machine.PageAccess{
 		pagetrace.Open: machine.ReadWrite, pagetrace.ClosedToWr: machine.ReadOnly, pagetrace.Closed: machine.NoAccess,
 	}
+	var target watch.Machine = m
+	if o.mutate != nil {
+		target = o.mutate(m)
+	}
 	owner := watch.New(watch.Config{
-		Machine: m, Memory: mem,
+		Machine: target, Memory: mem,
 		Protect:     func(gpa, size uint64, p pagetrace.Page) error { return mem.Protect(gpa, size, pages[p]) },
 		Environment: m.StoreEnvironment(), Probe: o.Probe, CanBlock: m.CanBlockInterrupts(),
 		FunctionStart: o.FunctionStart, Held: o.Held, Ended: o.Ended,

@@ -5,10 +5,12 @@ import (
 	"context"
 	"debug/elf"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -29,17 +31,22 @@ func TestInHostedMachines(t *testing.T) {
 		t.Skip("boots guests: run `make e2e`")
 	}
 	for _, arch := range hosted.Arches {
-		name, err := payload(arch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		build := exec.Command("go", "build", "-buildmode=pie", "-ldflags=-E=main.entryStores", "-o", name, "./testdata/payload")
-		build.Env = append(os.Environ(), "GOOS=linux", "CGO_ENABLED=0", "GOARCH="+arch)
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build the payload: %v\n%s", err, out)
-		}
+		buildPayload(t, arch)
 	}
 	kvmtest.Hosted(t, "ringo/vmm/tracing")
+}
+
+func buildPayload(t *testing.T, arch string) {
+	t.Helper()
+	name, err := payload(arch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-buildmode=pie", "-ldflags=-E=main.entryStores", "-o", name, "./testdata/payload")
+	build.Env = append(os.Environ(), "GOOS=linux", "CGO_ENABLED=0", "GOARCH="+arch)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the payload: %v\n%s", err, out)
+	}
 }
 
 // payload is where the guest is built: in the project, which hosted machines see.
@@ -127,8 +134,12 @@ func guest(t testing.TB, cpus int, entry string, o Options, prepare func(m *mach
 	if prepare != nil {
 		prepare(m, w)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), guestTime)
-	defer cancel()
+	ctx := t.Context()
+	if os.Getenv("RINGO_STORES") == "" {
+		limited, cancel := context.WithTimeout(ctx, guestTime)
+		defer cancel()
+		ctx = limited
+	}
 	pc := image.Kernel.Entry + symbol(t, file, "main."+entry) - symbol(t, file, "main.entryStores")
 	stop, err := m.Run(ctx, machine.Entry{PC: pc, Root: image.Root, Arg: image.Info, Early: image.Early,
 		Image: machine.Image{Phys: image.Kernel.Phys, Virt: image.Kernel.Virt, Size: image.Kernel.Size}})
@@ -236,38 +247,221 @@ func TestOnKVMEveryKindOfStore(t *testing.T) {
 // Stores of two vCPUs to one page: none lost, none doubled, each vCPU's in order, the old value of each the one before.
 func TestOnKVMStoresOfTwoCPUs(t *testing.T) {
 	kvmtest.Require(t)
-	countStores(t, 100)
+	wrong, _ := countStores(t, 100, Options{})
+	for _, w := range wrong {
+		t.Error(w)
+	}
 }
 
-func countStores(t testing.TB, n uint64) (exits, hits uint64) {
+// countStores runs entryCount with n stores a vCPU and answers what is wrong with the hits, and how they were made.
+func countStores(t testing.TB, n uint64, o Options) (wrong []string, c hit.Counters) {
 	l := new(log)
-	m, w, stop := guest(t, 2, "entryCount", Options{}, func(m *machine.Machine, w *watch.Owner) {
+	m, w, stop := guest(t, 2, "entryCount", o, func(m *machine.Machine, w *watch.Owner) {
 		put(t, m, said, n)
 		put(t, m, said+16, 2)
 		if _, err := w.Add(watch.Request{GPA: dataGPA(), Physical: true, Len: 0x100, Sink: l}); err != nil {
 			t.Fatal(err)
 		}
 	})
+	bad := func(format string, a ...any) { wrong = append(wrong, fmt.Sprintf(format, a...)) }
 	if stop.Kind != machine.StopPowerOff {
-		t.Errorf("stop = %+v", stop)
+		bad("stop = %+v", stop)
 	}
 	var last [2]uint64
 	for i, h := range l.hits {
+		if h.Len != 8 || h.GPA != dataGPA()+8*uint64(h.VCPU) {
+			bad("hit %d: %v", i, h)
+			continue
+		}
 		value, old := binary.LittleEndian.Uint64(h.New), binary.LittleEndian.Uint64(h.Old)
-		if h.Len != 8 || h.GPA != dataGPA()+8*uint64(h.VCPU) || value != last[h.VCPU]+1 || old != last[h.VCPU] {
-			t.Fatalf("hit %d: %v after %d", i, h, last[h.VCPU])
+		if value != last[h.VCPU]+1 || old != last[h.VCPU] {
+			bad("hit %d: %v after %d", i, h, last[h.VCPU])
 		}
 		last[h.VCPU] = value
 	}
 	if last != [2]uint64{n, n} || word(m, 0) != n || word(m, 8) != n {
-		t.Errorf("the vCPUs' last stores are %d, memory holds %d and %d, want %d", last, word(m, 0), word(m, 8), n)
+		bad("the vCPUs' last stores are %d, memory holds %d and %d, want %d", last, word(m, 0), word(m, 8), n)
 	}
-	c := w.Counters()
+	c = w.Counters()
 	if c.Lost != 0 || c.Hits != 2*n {
-		t.Errorf("counters: %+v", c)
+		bad("counters: %+v", c)
 	}
 	t.Logf("%v; %.2f exits a hit", c, float64(c.Exits)/float64(c.Hits))
-	return c.Exits, c.Hits
+	return wrong, c
+}
+
+// careless is a machine whose exclusive sections are not.
+type careless struct{ watch.Machine }
+
+func (careless) Exclusive(_ int, f func() error) error { return f() }
+
+// The test of two vCPUs' stores must notice when the others are not paused.
+func TestOnKVMStoresAreLostWithoutThePause(t *testing.T) {
+	kvmtest.Require(t)
+	for range 10 {
+		wrong, _ := countStores(t, 300, Options{mutate: func(m watch.Machine) watch.Machine { return careless{m} }})
+		if len(wrong) > 0 {
+			t.Logf("noticed: %s", wrong[0])
+			return
+		}
+	}
+	t.Error("an engine that does not pause the other vCPUs passes")
+}
+
+// Devices' writes are told with their labels, before they happen.
+func TestOnKVMDeviceWrites(t *testing.T) {
+	kvmtest.Require(t)
+	l := new(log)
+	guest(t, 1, "entryReads", Options{}, func(m *machine.Machine, w *watch.Owner) {
+		if _, err := w.Add(watch.Request{GPA: dataGPA() + 0x800, Physical: true, Len: 0x10, Sink: l}); err != nil {
+			t.Fatal(err)
+		}
+		src := machine.Source{Device: "virtio-block", Queue: 0, Head: 12}
+		if err := m.Memory().WriteAt(dataGPA()+0x7fc, []byte("abcdefgh"), src); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if len(l.hits) != 1 {
+		t.Fatalf("hits %v", l.hits)
+	}
+	h := l.hits[0]
+	if h.Kind != hit.Device || h.Source != "virtio-block, queue 0, head 12" || h.GPA != dataGPA()+0x800 || string(h.New) != "efgh" || string(h.Old) != "\x00\x00\x00\x00" || h.VCPU != -1 || h.Engine != hit.Accessor {
+		t.Errorf("%+v", h)
+	}
+}
+
+// Watches come and go while the guest runs, without losing what happens in between.
+func TestOnKVMAddAndRemoveWhileRunning(t *testing.T) {
+	kvmtest.Require(t)
+	for _, physical := range []bool{true, false} {
+		ready := make(chan *watch.Owner, 1)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			m, w := <-running, <-ready
+			for range 5 {
+				l := new(log)
+				a, err := w.Add(watch.Request{GPA: dataGPA(), GVA: dataGVA(), Physical: physical, Len: 16, Sink: l})
+				if err != nil {
+					t.Error(err)
+					break
+				}
+				for deadline := time.Now().Add(time.Minute); l.count() < 3 && time.Now().Before(deadline); {
+					runtime.Gosched()
+				}
+				if err := w.Remove(a.ID); err != nil {
+					t.Error(err)
+				}
+				if len(w.Watches()) != 0 || l.count() < 3 {
+					t.Errorf("physical %t: %d hits", physical, l.count())
+				}
+				l.mu.Lock()
+				for i := 1; i < len(l.hits); i++ {
+					a, b := l.hits[i-1], l.hits[i]
+					if a.VCPU == b.VCPU && physical && binary.LittleEndian.Uint64(a.New) != binary.LittleEndian.Uint64(b.Old) {
+						t.Errorf("%v follows %v", b, a)
+					}
+				}
+				l.mu.Unlock()
+			}
+			m.End()
+		}()
+		_, _, stop := guest(t, 2, "entryCount", Options{}, func(m *machine.Machine, w *watch.Owner) {
+			put(t, m, said, 1<<60)
+			running <- m
+			ready <- w
+		})
+		<-done
+		if stop.Kind != machine.StopTraced {
+			t.Errorf("stop = %+v", stop)
+		}
+	}
+}
+
+var running = make(chan *machine.Machine, 1)
+
+func (l *log) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.hits)
+}
+
+// Watched page tables: the CPU's own accesses neither stop the guest nor are mistaken for an instruction's.
+func TestOnKVMPageTables(t *testing.T) {
+	kvmtest.Require(t)
+	l := new(log)
+	_, w, stop := guest(t, 1, "entryReads", Options{}, func(m *machine.Machine, w *watch.Owner) {
+		if _, err := w.Add(watch.Request{GPA: ramBase() + 0x20000, Physical: true, Len: 0x4000, Sink: l}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, h := range l.hits {
+		if h.Kind != hit.PageWalk {
+			t.Errorf("%v", h)
+		}
+	}
+	if c := w.Counters(); stop.Kind != machine.StopPowerOff || c.Lost != 0 {
+		t.Errorf("stop = %+v, %+v", stop, c)
+	} else {
+		t.Logf("%v, %d steps", c, c.Steps)
+	}
+}
+
+// An exception whose frame goes to a watched stack.
+func TestOnKVMEventDelivery(t *testing.T) {
+	kvmtest.Require(t)
+	if runtime.GOARCH != "amd64" {
+		t.Skip("arm64 pushes no frames")
+	}
+	l := new(log)
+	_, w, stop := guest(t, 2, "entryDelivery", Options{}, func(m *machine.Machine, w *watch.Owner) {
+		if _, err := w.Add(watch.Request{GPA: dataGPA(), Physical: true, Len: 0x1000, Sink: l}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if stop.Kind != machine.StopPowerOff || len(l.hits) != 1 {
+		t.Fatalf("stop %+v, hits %v", stop, l.hits)
+	}
+	h := l.hits[0]
+	if h.Kind != hit.Delivery || h.GPA != dataGPA()+0x800-40 || h.Len != 40 || h.PC != 0 || binary.LittleEndian.Uint64(h.New) != h.Registers.PC {
+		t.Errorf("%v, %+v", h, h)
+	}
+	if c := w.Counters(); c.Lost != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestFigures prints what `make bench-debug` is for: 100,000 stores of two vCPUs to one page.
+func TestFigures(t *testing.T) {
+	n, err := strconv.ParseUint(os.Getenv("RINGO_BENCH_DEBUG"), 10, 64)
+	if err != nil {
+		t.Skip("takes long: make bench-debug")
+	}
+	for _, arch := range hosted.Arches {
+		buildPayload(t, arch)
+		var out bytes.Buffer
+		status, err := kvmtest.Run(t.Context(), arch, kvmtest.Build(t, arch, "ringo/vmm/tracing"), []string{"-test.run", "^TestOnKVMFigures$", "-test.v", "-test.timeout", "3h"},
+			[]string{"RINGO_STORES=" + strconv.FormatUint(n, 10)}, &out)
+		t.Logf("%s\n%s", arch, out.Bytes())
+		if err != nil || status != 0 {
+			t.Errorf("%s: status %d, %v", arch, status, err)
+		}
+	}
+}
+
+// The inner half of TestFigures.
+func TestOnKVMFigures(t *testing.T) {
+	kvmtest.Require(t)
+	n, err := strconv.ParseUint(os.Getenv("RINGO_STORES"), 10, 64)
+	if err != nil {
+		t.Skip("only in TestFigures")
+	}
+	began := time.Now()
+	wrong, c := countStores(t, n/2, Options{})
+	for _, w := range wrong[:min(len(wrong), 10)] {
+		t.Error(w)
+	}
+	t.Logf("page engine: %d stores of two vCPUs to one page, %d hits, %d lost, %.2f exits a hit, %v a hit", n, c.Hits, c.Lost, float64(c.Exits)/float64(c.Hits), time.Since(began)/time.Duration(max(c.Hits, 1)))
 }
 
 // Atomic additions of two vCPUs to one watched word: none is lost, by lock prefix or exclusive pair.
