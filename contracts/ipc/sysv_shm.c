@@ -77,7 +77,7 @@ int main(int argc, char **argv)
 	observe("inherited: %s, then attached %d", reap(p), attached(id));
 	p = must(fork());
 	if (p == 0) {
-		execl(argv[0], argv[0], "after", number, NULL);
+		execl("/proc/self/exe", argv[0], "after", number, NULL);
 		_exit(9);
 	}
 	observe("gone after execve: %s", reap(p));

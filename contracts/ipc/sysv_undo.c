@@ -58,7 +58,7 @@ int main(int argc, char **argv)
 	p = must(fork());
 	if (p == 0) {
 		must(op(0, -1, SEM_UNDO));
-		execl(argv[0], argv[0], "after", id, NULL);
+		execl("/proc/self/exe", argv[0], "after", id, NULL);
 		_exit(9);
 	}
 	observe("kept over execve: %s, value %d", reap(p), value(0));
