@@ -3,7 +3,7 @@
  *
  * Catches: races between address-space changes, forks and faults on several processors; anything here that hangs or mixes memory.
  *
- * Timeout: 60s
+ * Timeout: 2m
  */
 #include "contract.h"
 #include <pthread.h>

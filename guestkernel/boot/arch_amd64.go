@@ -29,7 +29,12 @@ func initialVector(b []byte) {
 	binary.LittleEndian.PutUint32(b[24:], 0x1f80)
 }
 
-func currentCPU() int                                         { return ring0.Index() }
+func currentCPU() int { return ring0.Index() }
+
+// staleRightsStay says whether a translation whose rights have caused a fault may still be used afterwards. Here a page fault
+// invalidates it (SDM volume 3, 4.10.4.1), so more rights need no flush: no interrupt to other CPUs.
+const staleRightsStay = false
+
 func tableBarrier()                                           { ring0.TableBarrier() }
 func read32(va uint64) uint32                                 { return ring0.MMIORead32(va) }
 func write32(va uint64, v uint32)                             { ring0.MMIOWrite32(va, v) }

@@ -104,6 +104,9 @@ func (p *pageTable) Map(va, phys uint64, prot mm.Prot) error {
 				return unix.ENOMEM
 			}
 			tableBarrier()
+			if staleRightsStay {
+				nucleus.ShootdownUser(p.tree.Root, va, mm.PageSize)
+			}
 			return nil
 		}
 		p.Unmap(va, va+mm.PageSize)

@@ -94,6 +94,9 @@ func (p *fakeTable) Map(va, phys uint64, prot Prot) error {
 		return unix.ENOMEM
 	}
 	p.h.Bytes(phys)
+	if old, ok := p.pages[va]; ok && old.phys != phys {
+		delete(p.tlb, va) // as the interface promises; a translation with fewer rights stays
+	}
 	p.pages[va] = fakePTE{phys, prot}
 	return nil
 }

@@ -98,8 +98,8 @@ func (s *Space) faultLocked(v *VMA, va uint64, access Prot) (pte, *Fault) {
 	if s.mem.mapsFull(1) && s.pages.chunkOf(va) == nil {
 		return 0, s.outOfMemory(va)
 	}
-	private, wasMapped := v.Flags&VMAShared == 0, e&pteMapped != 0
-	var stale pte // entry replaced by a copy: its frame is dropped after the flush
+	private := v.Flags&VMAShared == 0
+	var stale pte // entry replaced by a copy: its frame is dropped when the new one is entered, which flushes
 	switch {
 	case e == 0 && v.Object == nil && write:
 		phys, err := s.mem.hw.Alloc()
@@ -171,9 +171,6 @@ func (s *Space) faultLocked(v *VMA, va uint64, access Prot) (pte, *Fault) {
 		e |= pteWritable
 	}
 	s.pages.set(va, e)
-	if wasMapped {
-		s.table.Flush(va, va+PageSize)
-	}
 	if stale != 0 {
 		s.mem.hw.Unref(stale.phys())
 	}

@@ -53,7 +53,8 @@ type Frames interface {
 // around every call.
 type PageTable interface {
 	// Map enters one page, replacing what was there. A page entered with Exec must be
-	// visible to instruction fetch when Map returns.
+	// visible to instruction fetch when Map returns. No CPU uses a translation to another frame any more then; one to the
+	// same frame with fewer rights may stay in TLBs: whoever meets it faults, and is told that the page is there.
 	Map(va, phys uint64, prot Prot) error
 	// Unmap removes the pages of [start, end). It does not flush.
 	Unmap(start, end uint64)

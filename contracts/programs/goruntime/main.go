@@ -3,7 +3,7 @@
  *
  * Catches: preemption signals that are lost or hit the wrong thread, memory handed back and not zero, epoll edges that go missing, SIGCHLD races.
  *
- * Timeout: 60s
+ * Timeout: 2m
  */
 package main
 
