@@ -69,9 +69,10 @@ int main(void)
 	struct sigaction sa = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
 	sigaction(SIGALRM, &sa, NULL);
 	limit(s[0], SO_RCVTIMEO, 20, 0);
-	struct itimerval it = { .it_value = { 0, 20000 } };
+	struct itimerval it = { { 0, 20000 }, { 0, 20000 } }, none = { 0 }; /* again and again: the first may come before the read */
 	setitimer(ITIMER_REAL, &it, NULL);
 	fails(read(s[0], b, 1), EINTR);
+	setitimer(ITIMER_REAL, &none, NULL);
 	limit(s[0], SO_RCVTIMEO, 0, 0);
 	pid_t child = must(fork());
 	if (child == 0) {
