@@ -94,7 +94,7 @@ func (p *timeline) event(e *tracewindow.Event, syms Symbols) {
 	what := map[string]string{"event": p.t.describe(e, syms)}
 	switch e.Kind {
 	case tracewindow.Task:
-		text := textOf(e.Args[2:])
+		text := textOf(e.Args[2:4])
 		p.put(slice{Name: "thread_name", Phase: "M", PID: pid, TID: e.Task, Args: map[string]string{"name": text}})
 		if pid == e.Task {
 			p.put(slice{Name: "process_name", Phase: "M", PID: pid, Args: map[string]string{"name": text}})
@@ -107,9 +107,9 @@ func (p *timeline) event(e *tracewindow.Event, syms Symbols) {
 	case tracewindow.Enter:
 		p.entered[e.Task] = e
 	case tracewindow.Exit:
-		if from := p.entered[e.Task]; from != nil && from.Code == e.Code {
-			p.span(p.t.Call(e.Code), from, e, pid, e.Task, map[string]string{"call": p.t.describe(from, syms), "result": result(e.Args[0])})
-		}
+		took := float64(p.t.ticks(e.Args[1]).Nanoseconds()) / 1e3
+		p.put(slice{Name: p.t.Call(e.Code), Phase: "X", Time: p.at(e) - took, Took: &took, PID: pid, TID: e.Task,
+			Args: map[string]string{"call": p.t.describe(e, syms), "result": result(e.Args[0])}})
 		delete(p.entered, e.Task)
 	case tracewindow.Block:
 		p.slept[e.Task] = e

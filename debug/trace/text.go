@@ -50,14 +50,14 @@ func (t *Trace) WriteSummary(w io.Writer) error {
 // describe is an event without its place.
 func (t *Trace) describe(e *tracewindow.Event, syms Symbols) string {
 	if int(e.Kind) >= len(t.kinds) || t.kinds[e.Kind].name == "" {
-		return fmt.Sprintf("kind %d, code %d: %#x %#x %#x %#x", e.Kind, e.Code, e.Args[0], e.Args[1], e.Args[2], e.Args[3])
+		return fmt.Sprintf("kind %d, code %d: %#x", e.Kind, e.Code, e.Args)
 	}
 	m := &t.kinds[e.Kind]
 	switch e.Kind {
 	case tracewindow.Enter:
-		return fmt.Sprintf("%s(%#x, %#x, %#x, %#x", t.Call(e.Code), e.Args[0], e.Args[1], e.Args[2], e.Args[3]) + ", ...)"
+		return fmt.Sprintf("%s(%#x, %#x, %#x, %#x, %#x, %#x) ...", t.Call(e.Code), e.Args[0], e.Args[1], e.Args[2], e.Args[3], e.Args[4], e.Args[5])
 	case tracewindow.Exit:
-		return fmt.Sprintf("%s = %s  (%v)", t.Call(e.Code), result(e.Args[0]), t.ticks(e.Args[1]))
+		return fmt.Sprintf("%s(%#x, %#x, %#x, %#x, ...) = %s  (%v)", t.Call(e.Code), e.Args[2], e.Args[3], e.Args[4], e.Args[5], result(e.Args[0]), t.ticks(e.Args[1]))
 	case tracewindow.Block:
 		in := "outside of system calls"
 		if e.Code != 0 {

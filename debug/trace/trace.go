@@ -35,8 +35,8 @@ type Trace struct {
 // meaning is a kind's schema, made printable.
 type meaning struct {
 	name    string
-	fields  [4]string
-	formats [4]tracewindow.Format
+	fields  [6]string
+	formats [6]tracewindow.Format
 }
 
 // Arch is the guest's architecture, "" for one that is not known.
@@ -213,7 +213,7 @@ func (n names) of(task uint32) string {
 // learn takes the name from an event, if it has one.
 func (n names) learn(e *tracewindow.Event) {
 	if e.Kind == tracewindow.Task {
-		n[e.Task] = textOf(e.Args[2:])
+		n[e.Task] = textOf(e.Args[2:4])
 	}
 }
 

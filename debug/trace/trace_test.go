@@ -32,7 +32,7 @@ func recorded(t testing.TB) []byte {
 	r.Emit(0, 5500, tracewindow.Switch, 0, 0, 5, 3, 0, 0)
 	r.Emit(1, 6000, tracewindow.Wake, 0, 7, 2000, 1, 0, 0)
 	neg := int64(-4)
-	r.Emit(1, 7000, tracewindow.Exit, 0, 7, uint64(neg), 4000, 0, 0)
+	r.Emit6(1, 7000, tracewindow.Exit, 0, 7, uint64(neg), 4000, 3, 0x7000, 16, 0)
 	r.Emit(1, 7500, tracewindow.Signal, 15, 7, 0, 0, 0, 0)
 	r.Emit(1, 8000, tracewindow.Fault, 0, 7, 0x5000, 2, 0x6000, 0)
 	r.Emit(0, 8500, tracewindow.FrameAlloc, 1, 0, 0x9000, 0, 0x40_0020, 0)
@@ -68,17 +68,17 @@ func TestText(t *testing.T) {
 	for i, want := range []string{
 		`0.000001  cpu0  [7 sh]                 task pid=7 parent=1 name="sh"`,
 		`0.000002  cpu0                         switch to=3 from=1 pc=fn`,
-		`read(0x3, 0x7000, 0x10, 0x0, ...)`,
+		`read(0x3, 0x7000, 0x10, 0x0, 0x0, 0x0) ...`,
 		`block in read, waits for an event; fn <- fn`,
 		`cpu1                         switch to=4 from=3 pc=0x0`,
 		`switch to=5`,
 		`wake slept=2µs how=interrupted`,
-		`read = EINTR  (4µs)`,
+		`read(0x3, 0x7000, 0x10, 0x0, ...) = EINTR  (4µs)`,
 		`signal 15 SIGTERM code=0 handler=0x0`,
 		`fault address=0x5000 access=write pc=0x6000`,
 		`frame alloc (page table) frame=0x9000 order=0 by=fn from=0x0`,
 		`syscall_9999(`,
-		`kind 40, code 3: 0x1 0x2 0x3 0x4`,
+		`kind 40, code 3: [0x1 0x2 0x3 0x4 0x0 0x0]`,
 		`mark sh`,
 	} {
 		if i >= len(lines) || !strings.Contains(lines[i], want) {

@@ -61,6 +61,7 @@ type Slot struct {
 	taken    int // bytes of it that are valid, 0: none was taken for this park
 	rung     bool
 	entered  uint64 // counter value at Enter
+	told     bool   // the call's Enter event has been written
 }
 
 // Add enters a task; parent is the process that made it. r may be nil.
@@ -139,8 +140,7 @@ func (s *Slot) Enter(nr uint64, args *[6]uint64) {
 	s.e.Args = *args
 	s.e.Call = uint64(uint32(nr)) + 1
 	if s.r.rings != nil {
-		s.entered = s.r.counter()
-		s.r.rings.Emit(s.r.cpu(), s.entered, tracewindow.Enter, uint16(nr), s.e.TID, args[0], args[1], args[2], args[3])
+		s.entered, s.told = s.r.counter(), false
 	}
 }
 
@@ -159,7 +159,8 @@ func (s *Slot) Leave(ret uint64, err error) {
 			ret = errno(err)
 		}
 		now := s.r.counter()
-		s.r.rings.Emit(s.r.cpu(), now, tracewindow.Exit, uint16(nr), s.e.TID, ret, now-s.entered, s.e.Args[4], s.e.Args[5])
+		a := &s.e.Args
+		s.r.rings.Emit6(s.r.cpu(), now, tracewindow.Exit, uint16(nr), s.e.TID, ret, now-s.entered, a[0], a[1], a[2], a[3])
 	}
 }
 
@@ -214,6 +215,7 @@ func (s *Slot) Park(wait debugwindow.Wait) {
 		at = next
 	}
 	e.End()
+	s.tellCall()
 	s.emit(tracewindow.Block, uint16(e.Call), uint64(wait), e.Call-1, e.Where[0], e.Where[1])
 	guard := s.r.Guard()
 	if guard == 0 {

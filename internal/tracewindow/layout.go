@@ -27,7 +27,7 @@ const (
 // Sizes, in bytes.
 const (
 	HeaderSize = 4096
-	EventSize  = 64
+	EventSize  = 80
 	ringHeader = 64 // a ring begins with the number of slots taken so far, alone in its cache line
 	MaxCPUs    = 64
 	// MinRing is the smallest ring that Init makes, MinSize the smallest window for n CPUs.
@@ -48,8 +48,8 @@ const (
 	Switch           // a CPU runs another runtime thread
 	Block            // a task goes to sleep
 	Wake             // it runs again
-	Enter            // a system call begins; Code is its number
-	Exit             // it ends
+	Enter            // a system call sleeps for the first time: its arguments; Code is its number
+	Exit             // a system call has ended; Code is its number
 	Fault            // a page fault of user mode
 	KernelFault      // a page fault of the Go heap
 	FrameAlloc       // of physical memory; Code is the owner (debugwindow.FrameTable.Owners)
@@ -90,9 +90,9 @@ const (
 // Meaning is the schema of one kind.
 type Meaning struct {
 	Name    [16]byte
-	Fields  [4][12]byte
-	Formats [4]Format
-	_       [4]byte
+	Fields  [6][12]byte
+	Formats [6]Format
+	_       [2]byte
 }
 
 // Event is one event: the wire layout.
@@ -103,7 +103,7 @@ type Event struct {
 	CPU  uint8
 	Code uint16
 	Task uint32 // tid; for Switch, IRQ and what the nucleus does: 0
-	Args [4]uint64
+	Args [6]uint64
 
 	Slot  uint32 // number of the slot since the beginning, modulo 2^32
 	Check uint32
@@ -140,22 +140,22 @@ var _ [HeaderSize - unsafe.Sizeof(Header{})]byte
 var meanings = [...]struct {
 	kind    Kind
 	name    string
-	fields  [4]string
-	formats [4]Format
+	fields  [6]string
+	formats [6]Format
 }{
-	{Switch, "switch", [4]string{"to", "from", "pc"}, [4]Format{Unsigned, Unsigned, Code}},
-	{Block, "block", [4]string{"wait", "call", "in", "by"}, [4]Format{Wait, Signed, Code, Code}},
-	{Wake, "wake", [4]string{"slept", "how"}, [4]Format{Ticks, How}},
-	{Enter, "enter", [4]string{"arg0", "arg1", "arg2", "arg3"}, [4]Format{Hex, Hex, Hex, Hex}},
-	{Exit, "exit", [4]string{"result", "took", "arg4", "arg5"}, [4]Format{Result, Ticks, Hex, Hex}},
-	{Fault, "fault", [4]string{"address", "access", "pc"}, [4]Format{Address, AccessKind, Address}},
-	{KernelFault, "kernel fault", [4]string{"address", "frame"}, [4]Format{Address, Physical}},
-	{FrameAlloc, "frame alloc", [4]string{"frame", "order", "by", "from"}, [4]Format{Physical, Unsigned, Code, Code}},
-	{FrameFree, "frame free", [4]string{"frame", "order", "by", "from"}, [4]Format{Physical, Unsigned, Code, Code}},
-	{Signal, "signal", [4]string{"code", "handler"}, [4]Format{Signed, Address}},
-	{IRQ, "irq", [4]string{"source", "pc"}, [4]Format{Unsigned, Address}},
-	{Mark, "mark", [4]string{"text", "", "", ""}, [4]Format{Text, Text, Text, Text}},
-	{Task, "task", [4]string{"pid", "parent", "name", ""}, [4]Format{Unsigned, Unsigned, Text, Text}},
-	{TaskEnd, "task end", [4]string{"status"}, [4]Format{Hex}},
-	{Shootdown, "shootdown", [4]string{"address", "size", "root", "cpus"}, [4]Format{Address, Hex, Physical, Hex}},
+	{Switch, "switch", [6]string{"to", "from", "pc"}, [6]Format{Unsigned, Unsigned, Code}},
+	{Block, "block", [6]string{"wait", "call", "in", "by"}, [6]Format{Wait, Signed, Code, Code}},
+	{Wake, "wake", [6]string{"slept", "how"}, [6]Format{Ticks, How}},
+	{Enter, "enter", [6]string{"arg0", "arg1", "arg2", "arg3", "arg4", "arg5"}, [6]Format{Hex, Hex, Hex, Hex, Hex, Hex}},
+	{Exit, "exit", [6]string{"result", "took", "arg0", "arg1", "arg2", "arg3"}, [6]Format{Result, Ticks, Hex, Hex, Hex, Hex}},
+	{Fault, "fault", [6]string{"address", "access", "pc"}, [6]Format{Address, AccessKind, Address}},
+	{KernelFault, "kernel fault", [6]string{"address", "frame"}, [6]Format{Address, Physical}},
+	{FrameAlloc, "frame alloc", [6]string{"frame", "order", "by", "from"}, [6]Format{Physical, Unsigned, Code, Code}},
+	{FrameFree, "frame free", [6]string{"frame", "order", "by", "from"}, [6]Format{Physical, Unsigned, Code, Code}},
+	{Signal, "signal", [6]string{"code", "handler"}, [6]Format{Signed, Address}},
+	{IRQ, "irq", [6]string{"source", "pc"}, [6]Format{Unsigned, Address}},
+	{Mark, "mark", [6]string{"text", "", "", ""}, [6]Format{Text, Text, Text, Text}},
+	{Task, "task", [6]string{"pid", "parent", "name", ""}, [6]Format{Unsigned, Unsigned, Text, Text}},
+	{TaskEnd, "task end", [6]string{"status"}, [6]Format{Hex}},
+	{Shootdown, "shootdown", [6]string{"address", "size", "root", "cpus"}, [6]Format{Address, Hex, Physical, Hex}},
 }

@@ -94,5 +94,5 @@ func (w *Window) Events(since uint64) (events []Event, lost Lost) {
 func (e *Event) valid(index, slots uint64) bool {
 	head := uint64(e.Kind) | uint64(e.CPU)<<8 | uint64(e.Code)<<16 | uint64(e.Task)<<32
 	return e.Seq != 0 && uint64(e.Slot)&(slots-1) == index &&
-		e.Check == check(e.Seq, e.Time, head, e.Args[0], e.Args[1], e.Args[2], e.Args[3], e.Slot)
+		e.Check == check(e.Seq, e.Time, head, e.Args[0], e.Args[1], e.Args[2], e.Args[3], e.Args[4], e.Args[5], e.Slot)
 }

@@ -51,9 +51,9 @@ func TestLayoutIsPinned(t *testing.T) {
 		name      string
 		got, want uintptr
 	}{
-		{"Header", unsafe.Sizeof(h), 192 + 32*72}, {"Header.Seq", unsafe.Offsetof(h.Seq), 128}, {"Header.Kinds", unsafe.Offsetof(h.Kinds), 192},
-		{"Event", unsafe.Sizeof(e), EventSize}, {"Event.Args", unsafe.Offsetof(e.Args), 24}, {"Event.Check", unsafe.Offsetof(e.Check), 60},
-		{"Meaning", unsafe.Sizeof(Meaning{}), 72},
+		{"Header", unsafe.Sizeof(h), 192 + 32*96}, {"Header.Seq", unsafe.Offsetof(h.Seq), 128}, {"Header.Kinds", unsafe.Offsetof(h.Kinds), 192},
+		{"Event", unsafe.Sizeof(e), EventSize}, {"Event.Args", unsafe.Offsetof(e.Args), 24}, {"Event.Check", unsafe.Offsetof(e.Check), 76},
+		{"Meaning", unsafe.Sizeof(Meaning{}), 96},
 	} {
 		if f.got != f.want {
 			t.Errorf("%s = %d, want %d", f.name, f.got, f.want)
@@ -85,7 +85,7 @@ func TestEventsComeInOrder(t *testing.T) {
 	}
 	for i, e := range events {
 		n := uint64(i) + 5
-		if e.Seq != n+1 || e.Time != n*10 || e.Kind != Enter || e.Code != uint16(n) || e.Task != uint32(n) || e.Args != [4]uint64{n, n + 1, n + 2, n + 3} {
+		if e.Seq != n+1 || e.Time != n*10 || e.Kind != Enter || e.Code != uint16(n) || e.Task != uint32(n) || e.Args != [6]uint64{n, n + 1, n + 2, n + 3} {
 			t.Errorf("event %d: %+v", n, e)
 		}
 	}

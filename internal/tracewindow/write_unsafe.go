@@ -52,6 +52,11 @@ func (r *Rings) Init(addr uintptr, size uint64, cpus int, h *Header) bool {
 
 // Emit writes an event. Any context; r is on. cpu and time are the caller's; a wrong CPU costs nothing but its place.
 func (r *Rings) Emit(cpu int, time uint64, kind Kind, code uint16, task uint32, a0, a1, a2, a3 uint64) {
+	r.Emit6(cpu, time, kind, code, task, a0, a1, a2, a3, 0, 0)
+}
+
+// Emit6 is Emit with all fields.
+func (r *Rings) Emit6(cpu int, time uint64, kind Kind, code uint16, task uint32, a0, a1, a2, a3, a4, a5 uint64) {
 	if uint32(cpu) >= r.cpus {
 		cpu = 0
 	}
@@ -61,14 +66,14 @@ func (r *Rings) Emit(cpu int, time uint64, kind Kind, code uint16, task uint32, 
 	e := (*Event)(pointer(ring + ringHeader + uintptr(slot&r.mask)*EventSize))
 	e.Seq, e.Time = seq, time
 	e.Kind, e.CPU, e.Code, e.Task = kind, uint8(cpu), code, task
-	e.Args[0], e.Args[1], e.Args[2], e.Args[3] = a0, a1, a2, a3
+	e.Args[0], e.Args[1], e.Args[2], e.Args[3], e.Args[4], e.Args[5] = a0, a1, a2, a3, a4, a5
 	e.Slot = uint32(slot)
-	e.Check = check(seq, time, uint64(kind)|uint64(uint8(cpu))<<8|uint64(code)<<16|uint64(task)<<32, a0, a1, a2, a3, uint32(slot))
+	e.Check = check(seq, time, uint64(kind)|uint64(uint8(cpu))<<8|uint64(code)<<16|uint64(task)<<32, a0, a1, a2, a3, a4, a5, uint32(slot))
 }
 
 // check is over all of an event. Rotations make words that have changed places count.
-func check(seq, time, head, a0, a1, a2, a3 uint64, slot uint32) uint32 {
-	v := seq ^ rotate(time, 7) ^ rotate(head, 13) ^ rotate(a0, 19) ^ rotate(a1, 29) ^ rotate(a2, 37) ^ rotate(a3, 43) ^ uint64(slot)*0x9e3779b97f4a7c15
+func check(seq, time, head, a0, a1, a2, a3, a4, a5 uint64, slot uint32) uint32 {
+	v := seq ^ rotate(time, 7) ^ rotate(head, 13) ^ rotate(a0, 19) ^ rotate(a1, 29) ^ rotate(a2, 37) ^ rotate(a3, 43) ^ rotate(a4, 51) ^ rotate(a5, 57) ^ uint64(slot)*0x9e3779b97f4a7c15
 	return uint32(v>>32) ^ uint32(v) ^ 0x5a17
 }
 
