@@ -25,7 +25,9 @@ func (t *Task) SetAffinity(target *Task, cpus uint64) error {
 	}
 	target.affinity.Store(cpus)
 	if target != t {
-		target.ctx.Interrupt() // its next turn applies it
+		t.k.mu.Lock()
+		target.interruptLocked() // its next turn applies it
+		t.k.mu.Unlock()
 	}
 	return nil
 }

@@ -52,20 +52,34 @@ func (t *Task) Membarrier(cmd int) (int, error) {
 		k.mu.Unlock()
 		return 0, unix.EINVAL
 	}
-	registered := g.barriers&private == private
-	k.mu.Unlock()
-	if !registered {
+	if g.barriers&private != private {
+		k.mu.Unlock()
 		return 0, unix.EPERM
 	}
 	for _, o := range targets {
 		if o != t {
-			o.ctx.Interrupt()
+			o.interruptLocked()
 		}
 	}
+	k.mu.Unlock()
 	for _, o := range targets {
-		for o != t && o.ctx.Interrupting() {
+		for o != t && o.interrupting() {
 			runtime.Gosched()
 		}
 	}
 	return 0, nil
+}
+
+// interruptLocked makes a task leave user mode; one that has ended has no context any more.
+func (t *Task) interruptLocked() {
+	if !t.dead {
+		t.ctx.Interrupt()
+	}
+}
+
+// interrupting says whether interruptLocked has not had its effect yet.
+func (t *Task) interrupting() bool {
+	t.k.mu.Lock()
+	defer t.k.mu.Unlock()
+	return !t.dead && t.ctx.Interrupting()
 }
