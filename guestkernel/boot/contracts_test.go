@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"ringo/guestkernel/vfs"
 )
 
 // TestContracts runs the contracts of the folders named in RINGO_CONTRACTS (separated by spaces, like "process signals") on the host's
@@ -55,7 +54,7 @@ func TestContracts(t *testing.T) {
 				}
 				g := newGuest(t, map[string][]byte{"bin/p": bin, "bin/busybox": bb, "bin/sh": []byte("-> busybox"), "bin/true": []byte("-> busybox")})
 				g.dir = "/tmp"
-				if err := MountSystem(g.ns, RootConfig{Frames: g.m, Devices: vfs.NewDevices()}, System{
+				if err := MountSystem(g.ns, g.root, System{
 					Tasks: g.k, CPUs: 2, Memory: func() (uint64, uint64, uint64) { return 256 << 20, 200 << 20, 1 << 20 },
 				}); err != nil {
 					t.Fatal(err)

@@ -60,6 +60,7 @@ type guest struct {
 	k     *task.Kernel
 	ns    *vfs.Namespace
 	table *syscalls.Table
+	root  RootConfig
 	dir   string // where programs start; "": /
 
 	patience time.Duration // how long a program may take; at least 30 s
@@ -73,11 +74,12 @@ func newGuest(t testing.TB, files map[string][]byte) *guest {
 		t.Fatal(err)
 	}
 	archive := cpio(files)
-	ns, err := NewRoot(RootConfig{Frames: m, Archive: archive, Random: func(b []byte) { rand.Read(b) }, Log: func([]byte) {}})
+	root := RootConfig{Frames: m, Archive: archive, Random: func(b []byte) { rand.Read(b) }, Log: func([]byte) {}, Devices: vfs.NewDevices()}
+	ns, err := NewRoot(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guest{t: t, m: m, ns: ns, table: syscalls.NewTable(task.SyscallNumbers)}
+	g := &guest{t: t, m: m, ns: ns, root: root, table: syscalls.NewTable(task.SyscallNumbers)}
 	c := task.Config{Machine: m, Memory: memory, Syscalls: g.table, Random: smallRandom()}
 	if os.Getenv("RINGO_STRACE") != "" {
 		c.Trace = func(tk *task.Task, nr uint64, args [6]uint64, ret uint64, err error) {

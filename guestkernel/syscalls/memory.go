@@ -71,6 +71,9 @@ func sysMmap(t *task.Task, a Args) (uint64, error) {
 		if !d.Readable() || shared && prot&unix.PROT_WRITE != 0 && !d.Writable() {
 			return 0, unix.EACCES
 		}
+		if prot&unix.PROT_EXEC != 0 && d.Path().Mount.Flags()&unix.MS_NOEXEC != 0 {
+			return 0, unix.EPERM
+		}
 		if shared && !d.Writable() {
 			r.Flags |= mm.VMAReadOnly
 		}

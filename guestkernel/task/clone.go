@@ -180,7 +180,7 @@ func (t *Task) Clone(a CloneArgs) (int, error) {
 		into = a.Cgroup
 		switch {
 		case into.dead:
-			err = unix.ENODEV
+			err = unix.ENOENT
 		case into.subtree && into.parent != nil:
 			err = unix.EBUSY
 		}

@@ -101,6 +101,9 @@ func (w *walker) lookupOrCreate(name string, mode uint32) (Path, bool, error) {
 		return Path{w.at.Mount, d}.topIf(err == nil), false, err
 	}
 	if dir.sb.Dynamic {
+		if makes(dir.inode) {
+			return Path{}, false, unix.EACCES
+		}
 		return Path{}, false, unix.ENOENT
 	}
 	if w.at.Mount.ReadOnly() {

@@ -17,14 +17,9 @@ func (d *dir) makeFiles() []file {
 	g := d.group
 	var list []file
 	add := func(name string, mode uint32, read func(task.CgroupState) string, write func(vfs.Caller, string) error) *kernfs.Text {
-		t := &kernfs.Text{}
+		t := &kernfs.Text{Living: func() bool { return !g.Dead() }}
 		if read != nil {
-			t.Read = func(vfs.Caller) ([]byte, error) {
-				if g.Dead() {
-					return nil, unix.ENODEV
-				}
-				return []byte(read(g.State())), nil
-			}
+			t.Read = func(vfs.Caller) ([]byte, error) { return []byte(read(g.State())), nil }
 		}
 		if write != nil {
 			t.Write = func(c vfs.Caller, data []byte) error {
@@ -57,10 +52,10 @@ func (d *dir) makeFiles() []file {
 		add("cgroup.kill", 0o200, nil, d.writeKill)
 	}
 	add("cgroup.max.depth", 0o644, func(s task.CgroupState) string { return limit(s.MaxDepth) }, func(_ vfs.Caller, text string) error {
-		return setLimit(text, func(n int) { g.SetBounds(n, g.State().MaxBelow) })
+		return setBound(text, func(n int) { g.SetBounds(n, g.State().MaxBelow) })
 	})
 	add("cgroup.max.descendants", 0o644, func(s task.CgroupState) string { return limit(s.MaxBelow) }, func(_ vfs.Caller, text string) error {
-		return setLimit(text, func(n int) { g.SetBounds(g.State().MaxDepth, n) })
+		return setBound(text, func(n int) { g.SetBounds(g.State().MaxDepth, n) })
 	})
 	procs := add("cgroup.procs", 0o644, nil, nil)
 	procs.Read = func(c vfs.Caller) ([]byte, error) { return numbers(c, g.Processes()), nil }
@@ -124,6 +119,14 @@ func setLimit(text string, set func(int)) error {
 	}
 	set(int(n))
 	return nil
+}
+
+// setBound is setLimit for the limits of cgroup.*: ERANGE for a negative number.
+func setBound(text string, set func(int)) error {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n < 0 {
+		return unix.ERANGE
+	}
+	return setLimit(text, set)
 }
 
 // numbers lists tasks as the reader's PID namespace knows them, 0 for those it does not.

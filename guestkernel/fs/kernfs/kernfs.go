@@ -30,6 +30,8 @@ type Dir struct {
 	Find    func(name string) vfs.Inode
 	// Living, if set, says whether the directory still is there.
 	Living func() bool
+	// Shut says that programs cannot make anything here: the error is EPERM or EACCES then instead of /proc's ENOENT.
+	Shut bool
 	// MakeDir and RemoveDir, if set, are mkdir(2) and rmdir(2) in the directory.
 	MakeDir   func(c vfs.Caller, name string) (vfs.Inode, error)
 	RemoveDir func(name string) error
@@ -38,8 +40,8 @@ type Dir struct {
 // Alive implements vfs.Revalidator.
 func (d *Dir) Alive() bool { return d.Living == nil || d.Living() }
 
-// Makes implements vfs.Maker: directories can be made here.
-func (d *Dir) Makes() bool { return d.MakeDir != nil }
+// Makes implements vfs.Maker: whether it is worth asking.
+func (d *Dir) Makes() bool { return d.MakeDir != nil || d.Shut }
 
 // Create implements vfs.Inode.
 func (d *Dir) Create(c vfs.Caller, name string, mode uint32, _ uint64) (vfs.Inode, error) {
@@ -107,10 +109,11 @@ func (o openDir) ReadDir(_ vfs.Caller, fd *vfs.Description, pos *int64, emit fun
 type Text struct {
 	vfs.Attrs
 	vfs.NotDirectory
-	Read  func(c vfs.Caller) ([]byte, error)           // nil: write-only
-	Write func(c vfs.Caller, data []byte) error        // nil: read-only
-	Watch func(c vfs.Caller) News                      // not nil: poll tells of changes
-	Check func(c vfs.Caller, d *vfs.Description) error // not nil: may refuse to open
+	Read   func(c vfs.Caller) ([]byte, error)           // nil: write-only
+	Write  func(c vfs.Caller, data []byte) error        // nil: read-only
+	Living func() bool                                  // not nil: ENODEV when what the file tells of is gone
+	Watch  func(c vfs.Caller) News                      // not nil: poll tells of changes
+	Check  func(c vfs.Caller, d *vfs.Description) error // not nil: may refuse to open
 }
 
 // News is a text whose changes can be waited for.
@@ -125,9 +128,6 @@ func (t *Text) Truncate(vfs.Caller, int64) error { return nil }
 
 // Open implements vfs.Inode.
 func (t *Text) Open(c vfs.Caller, d *vfs.Description) (vfs.File, error) {
-	if d.Writable() && t.Write == nil || d.Readable() && t.Read == nil {
-		return nil, unix.EACCES
-	}
 	if t.Check != nil {
 		if err := t.Check(c, d); err != nil {
 			return nil, err
@@ -158,6 +158,12 @@ func (*openText) Pollable() bool { return false }
 
 // Read implements vfs.File.
 func (o *openText) Read(c vfs.Caller, _ *vfs.Description, dst vfs.Buffer, pos *int64) (int, error) {
+	switch {
+	case o.t.Living != nil && !o.t.Living():
+		return 0, unix.ENODEV
+	case o.t.Read == nil:
+		return 0, unix.EINVAL
+	}
 	o.mu.Lock()
 	if *pos == 0 || !o.have {
 		if o.seen != nil {

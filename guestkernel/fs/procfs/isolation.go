@@ -56,9 +56,12 @@ func (p process) cgroup(c vfs.Caller) ([]byte, error) {
 	return []byte("0::" + p.group.Cgroup().Path(root) + "\n"), nil
 }
 
+// magic is kernfs.Jump under a name that does not hide its method Jump.
+type magic = kernfs.Jump
+
 // nsLink is a link of /proc/PID/ns: its text is not a path.
 type nsLink struct {
-	kernfs.Jump
+	magic
 	text func(c vfs.Caller) (string, error)
 }
 
@@ -67,6 +70,8 @@ func (l *nsLink) Readlink(c vfs.Caller) (string, error) { return l.text(c) }
 
 // Size implements vfs.Inode.
 func (l *nsLink) Size() (int64, int64) { return 0, 0 }
+
+var _ vfs.MagicLink = (*nsLink)(nil)
 
 // namespaces is /proc/PID/ns.
 func (p process) namespaces(m *maker) []entry {

@@ -20,6 +20,7 @@ type maker struct {
 	uid, gid uint32
 	base     uint64
 	last     uint64
+	strict   bool // not even the superuser opens a read-only file for writing: /proc/sys
 }
 
 // lastFixed numbers the entries that are made once.
@@ -42,6 +43,14 @@ func (m *maker) dir(name string, mode uint32, entries func() []entry, find func(
 
 func (m *maker) text(name string, mode uint32, read func(vfs.Caller) ([]byte, error), write func(vfs.Caller, []byte) error) entry {
 	t := &kernfs.Text{Read: read, Write: write}
+	if m.strict && write == nil {
+		t.Check = func(_ vfs.Caller, d *vfs.Description) error {
+			if d.Writable() {
+				return unix.EACCES
+			}
+			return nil
+		}
+	}
 	m.init(&t.Attrs, unix.S_IFREG|mode)
 	return entry{Name: name, Kind: unix.S_IFREG, Make: func() vfs.Inode { return t }}
 }

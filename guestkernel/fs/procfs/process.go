@@ -76,7 +76,8 @@ func (p process) view() (*task.View, error) {
 
 // mayLook says whether c may see the process's files and memory: the same user, or a privileged one (ptrace(2), access mode checks).
 func (p process) mayLook(c vfs.Caller) error {
-	if p.task != nil && c.Creds().HasIn(p.task.Creds().User, unix.CAP_SYS_PTRACE) || p.task != nil && p.task.Creds().UID == c.Creds().FSUID && p.task.Creds().EUID == c.Creds().FSUID {
+	they := p.kernelStatus().Creds
+	if c.Creds().HasIn(they.User, unix.CAP_SYS_PTRACE) || they.UID == c.Creds().FSUID && they.EUID == c.Creds().FSUID {
 		return nil
 	}
 	return unix.EACCES

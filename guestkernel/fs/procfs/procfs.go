@@ -221,6 +221,8 @@ func (fs *FS) stat() string {
 
 // sysctl is /proc/sys.
 func (fs *FS) sysctl(m *maker) []entry {
+	m.strict = true
+	defer func() { m.strict = false }()
 	value := func(name, v string) entry { return m.text(name, 0o444, plain(func() string { return v + "\n" }), nil) }
 	// name is a name of the reader's UTS namespace.
 	name := func(file string, get func(*task.UTSNamespace) string, set func(*task.UTSNamespace, string)) entry {

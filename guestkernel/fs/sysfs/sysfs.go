@@ -62,7 +62,7 @@ func (fs *FS) init(a *vfs.Attrs, mode uint32) {
 }
 
 func (fs *FS) dir(name string, list ...kernfs.Entry) kernfs.Entry {
-	d := &kernfs.Dir{Entries: func() []kernfs.Entry { return list }}
+	d := &kernfs.Dir{Shut: true, Entries: func() []kernfs.Entry { return list }}
 	fs.init(&d.Attrs, unix.S_IFDIR|0o755)
 	return kernfs.Entry{Name: name, Kind: unix.S_IFDIR, Make: func() vfs.Inode { return d }}
 }

@@ -48,9 +48,10 @@ func (o *Options) parse(data string, total int64) error {
 			} else if n, err = parseSize(value); err == nil {
 				n = (n + vfs.PageSize - 1) / vfs.PageSize
 			}
-			o.Pages = n
+			o.Pages, o.ShowSize = n, true
 		case "nr_blocks":
 			o.Pages, err = parseSize(value)
+			o.ShowSize = true
 		case "nr_inodes":
 			o.Inodes, err = parseSize(value)
 			o.ShowInodes = true

@@ -25,8 +25,8 @@ type Options struct {
 	GID     uint32
 	Type    string // name in /proc/mounts; "" is tmpfs
 	Total   int64  // the machine's memory in pages
-	// ShowInodes has /proc/mounts show the limit of inodes, as when somebody asked for it.
-	ShowInodes bool
+	// ShowSize and ShowInodes have /proc/mounts show the limits, as when somebody asked for them.
+	ShowSize, ShowInodes bool
 }
 
 // FS is one tmpfs instance.
@@ -97,6 +97,7 @@ func (fs *FS) Remount(data string) error {
 	fs.limits.Lock()
 	defer fs.limits.Unlock()
 	fs.options.Pages, fs.options.Inodes = o.Pages, o.Inodes
+	fs.options.ShowSize, fs.options.ShowInodes = fs.options.ShowSize || o.ShowSize, fs.options.ShowInodes || o.ShowInodes
 	return nil
 }
 
@@ -104,7 +105,7 @@ func (fs *FS) Remount(data string) error {
 func (fs *FS) Show() string {
 	pages, inodes := fs.bounds()
 	s := ""
-	if pages > 0 {
+	if pages > 0 && fs.options.ShowSize {
 		s += ",size=" + strconv.FormatInt(pages*vfs.PageSize/1024, 10) + "k"
 	}
 	if inodes > 0 && fs.options.ShowInodes {
