@@ -66,7 +66,7 @@ func (t *Terminal) receiveLocked(c byte) {
 			t.resumeLocked()
 			return
 		case s.is(c, unix.VSTOP):
-			t.stopped = true
+			t.stopLocked()
 			return
 		}
 		if t.stopped && s.input(unix.IXANY) {

@@ -18,7 +18,18 @@ const (
 // Ioctl implements vfs.File. ErrWouldBlock waits for the output to drain.
 func (f file) Ioctl(c vfs.Caller, d *vfs.Description, cmd uint32, arg uint64) (uint64, error) {
 	t := f.t
+	if t.hungUp() {
+		if cmd == unix.TIOCSPGRP {
+			return 0, unix.ENOTTY
+		}
+		return 0, unix.EIO
+	}
 	switch cmd {
+	case unix.TIOCEXCL, unix.TIOCNXCL:
+		t.mu.Lock()
+		t.exclusive = cmd == unix.TIOCEXCL
+		t.mu.Unlock()
+		return 0, nil
 	case unix.TCGETS, tcgets2:
 		t.mu.Lock()
 		b := t.termios.encode()
@@ -64,8 +75,6 @@ func (f file) Ioctl(c vfs.Caller, d *vfs.Description, cmd uint32, arg uint64) (u
 			return 0, orInvalid(err)
 		}
 		return 0, nil
-	case unix.TIOCEXCL, unix.TIOCNXCL:
-		return 0, nil // only concerns those without CAP_SYS_ADMIN
 	case unix.TCSBRK, unix.TCSBRKP, unix.TCXONC, unix.TCFLSH:
 		return 0, t.flow(c, cmd, arg)
 	case unix.TIOCSCTTY, unix.TIOCNOTTY, unix.TIOCGPGRP, unix.TIOCSPGRP, unix.TIOCGSID:
@@ -101,9 +110,17 @@ func (t *Terminal) setTermios(c vfs.Caller, cmd uint32, arg uint64) error {
 	}
 	if cmd == unix.TCSETSF || cmd == tcsetsf2 {
 		t.lines, t.edit = nil, t.edit[:0]
+		t.tellLocked(unix.TIOCPKT_FLUSHREAD)
 	}
 	old := t.termios
 	t.termios.decode(b)
+	if was, is := old.stops(), t.termios.stops(); was != is {
+		if is {
+			t.tellLocked(unix.TIOCPKT_DOSTOP)
+		} else {
+			t.tellLocked(unix.TIOCPKT_NOSTOP)
+		}
+	}
 	if old.local(unix.ICANON) != t.termios.local(unix.ICANON) {
 		// What was read in one mode can be read in the other.
 		if t.termios.local(unix.ICANON) && len(t.edit) > 0 {
@@ -132,7 +149,7 @@ func (t *Terminal) flow(c vfs.Caller, cmd uint32, arg uint64) error {
 	case unix.TCXONC:
 		switch arg {
 		case unix.TCOOFF:
-			t.stopped = true
+			t.stopLocked()
 		case unix.TCOON:
 			t.resumeLocked()
 		case unix.TCIOFF, unix.TCION:
@@ -145,9 +162,11 @@ func (t *Terminal) flow(c vfs.Caller, cmd uint32, arg uint64) error {
 		}
 		if arg != unix.TCOFLUSH {
 			t.lines, t.edit = nil, t.edit[:0]
+			t.tellLocked(unix.TIOCPKT_FLUSHREAD)
 		}
 		if arg != unix.TCIFLUSH {
 			t.out = t.out[:0]
+			t.tellLocked(unix.TIOCPKT_FLUSHWRITE)
 			t.queue.Notify(wait.Out | wait.WrNorm)
 		}
 	}

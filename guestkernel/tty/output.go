@@ -94,7 +94,25 @@ func (t *Terminal) Writable() {
 
 // resumeLocked undoes VSTOP.
 func (t *Terminal) resumeLocked() {
+	if t.stopped {
+		t.tellLocked(unix.TIOCPKT_START)
+	}
 	t.stopped = false
 	t.flushLocked()
 	t.queue.Notify(wait.Out | wait.WrNorm)
+}
+
+// stopLocked holds the output back until it is resumed.
+func (t *Terminal) stopLocked() {
+	if !t.stopped {
+		t.tellLocked(unix.TIOCPKT_STOP)
+	}
+	t.stopped = true
+}
+
+// tellLocked tells a master in packet mode what has happened (TIOCPKT_*).
+func (t *Terminal) tellLocked(what byte) {
+	if t.packet != nil {
+		t.packet(what)
+	}
 }

@@ -27,6 +27,7 @@ type Pty struct {
 	out    []byte // output of the terminal, for the master to read
 	locked bool   // the slave cannot be opened (TIOCSPTLCK)
 	packet bool   // reads of the master start with a status byte (TIOCPKT)
+	status byte   // changes that the master has not read of (TIOCPKT_*)
 	slaves int    // open descriptions of the slave
 	opened bool   // the slave has been open
 	closed bool   // the master is gone
@@ -36,6 +37,7 @@ type Pty struct {
 func NewPty(number int, processes Processes, sessions *Sessions, freed func()) *Pty {
 	p := &Pty{Number: number, freed: freed, locked: true}
 	p.Terminal = New(p, processes, sessions, func() { p.queue.Notify(wait.Out | wait.WrNorm) })
+	p.Terminal.packet = p.note
 	p.Terminal.dev = unix.Mkdev(136, uint32(number))
 	return p
 }
@@ -55,6 +57,22 @@ func (p *Pty) TryWrite(b []byte) int {
 	return n
 }
 
+// note remembers a change for packet mode. The terminal's lock is held.
+func (p *Pty) note(what byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.packet {
+		return
+	}
+	for _, opposite := range []byte{unix.TIOCPKT_STOP | unix.TIOCPKT_START, unix.TIOCPKT_DOSTOP | unix.TIOCPKT_NOSTOP} {
+		if what&opposite != 0 {
+			p.status &^= opposite
+		}
+	}
+	p.status |= what
+	p.queue.Notify(wait.In | wait.RdNorm | wait.Pri)
+}
+
 // Register implements wait.Source.
 func (p *Pty) Register(e *wait.Entry, m wait.Mask) { p.queue.Register(e, m) }
 
@@ -69,6 +87,9 @@ func (p *Pty) Readiness(*vfs.Description) wait.Mask {
 	var m wait.Mask
 	if len(p.out) > 0 {
 		m |= wait.In | wait.RdNorm
+	}
+	if p.status != 0 {
+		m |= wait.In | wait.RdNorm | wait.Pri
 	}
 	if p.opened && p.slaves == 0 {
 		m |= wait.Hup
@@ -85,6 +106,11 @@ func (p *Pty) Read(_ vfs.Caller, _ *vfs.Description, dst vfs.Buffer, _ *int64) (
 		return 0, nil
 	}
 	p.mu.Lock()
+	if s := p.status; s != 0 {
+		p.status = 0
+		p.mu.Unlock()
+		return dst.CopyOut(0, []byte{s})
+	}
 	if len(p.out) == 0 {
 		defer p.mu.Unlock()
 		if p.opened && p.slaves == 0 {
@@ -144,7 +170,7 @@ func (p *Pty) Ioctl(c vfs.Caller, d *vfs.Description, cmd uint32, arg uint64) (u
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if cmd == unix.TIOCPKT {
-			p.packet = v != 0
+			p.packet, p.status = v != 0, 0
 		} else {
 			p.locked = v != 0
 		}

@@ -45,6 +45,9 @@ type Terminal struct {
 	termios Termios
 	winsize winsize
 	gone    bool // hung up
+	// exclusive keeps others from opening it (TIOCEXCL).
+	exclusive bool
+	packet    func(what byte) // told of changes that packet mode reports, with mu held; may be nil
 
 	// Input.
 	lines   []inputLine // complete lines
@@ -109,6 +112,12 @@ func (t *Terminal) Hangup() {
 	t.unlock()
 }
 
+func (t *Terminal) hungUp() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.gone
+}
+
 // SetWindowSize changes the size in characters; the foreground process group gets SIGWINCH when it differs.
 func (t *Terminal) SetWindowSize(rows, cols uint16) {
 	t.mu.Lock()
@@ -133,8 +142,11 @@ type file struct {
 func (t *Terminal) Open(c vfs.Caller, d *vfs.Description, mayControl bool) (vfs.File, error) {
 	t.mu.Lock()
 	defer t.unlock()
-	if t.gone {
+	switch {
+	case t.gone:
 		return nil, unix.EIO
+	case t.exclusive && !c.Creds().Has(unix.CAP_SYS_ADMIN):
+		return nil, unix.EBUSY
 	}
 	if mayControl && d.Flags()&unix.O_NOCTTY == 0 && c.PID() == c.SID() && t.session == 0 && t.sessions.of(c.SID()) == nil {
 		t.controlLocked(c.SID(), c.PGID())

@@ -85,3 +85,8 @@ func (t *Termios) local(flag uint32) bool  { return t.Lflag&flag != 0 }
 
 // is reports whether c is the special character (V*), which 0 switches off.
 func (t *Termios) is(c byte, special int) bool { return c != 0 && c == t.Cc[special] }
+
+// stops says whether ^S and ^Q stop and start the output, which masters in packet mode want to know.
+func (t *Termios) stops() bool {
+	return t.input(unix.IXON) && t.Cc[unix.VSTOP] == 0x13 && t.Cc[unix.VSTART] == 0x11
+}
