@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
 )
 
 // TestContracts runs the contracts of the folders named in RINGO_CONTRACTS (separated by spaces, like "process signals") on the host's

@@ -112,7 +112,11 @@ func wantedNumbers(t *task.Task, c *task.CloneArgs, addr, n uint64) error {
 	if err := t.CopyInUser(addr, b); err != nil {
 		return err
 	}
-	if n > uint64(t.Namespaces().PIDKids.Level())+1 {
+	levels := uint64(t.Namespaces().PIDKids.Level()) + 1
+	if c.Flags&unix.CLONE_NEWPID != 0 {
+		levels++
+	}
+	if n > levels {
 		return unix.EINVAL
 	}
 	for i := range n {

@@ -117,6 +117,12 @@ func (t *Task) syscall() {
 	}
 	t.leaveKernel(nr)
 	t.slot.Leave(ret, err)
+	if t.savedMask != nil && !interrupted(err) {
+		// The call has an answer: a signal that its mask let in comes later (restore_saved_sigmask_unless).
+		mask := *t.savedMask
+		t.savedMask = nil
+		t.SetMask(mask)
+	}
 	t.sysno.Store(-1)
 	t.identify()
 	if t.k.Trace != nil {
@@ -140,6 +146,15 @@ func (t *Task) syscall() {
 		errno = unix.EIO
 	}
 	t.ctx.SetReturn(-int64(errno))
+}
+
+// interrupted says whether a call ended because of a signal.
+func interrupted(err error) bool {
+	switch err {
+	case unix.EINTR, wait.ErrRestart, wait.ErrRestartNoIntr, wait.ErrRestartNoHandler, wait.ErrRestartBlock:
+		return true
+	}
+	return false
 }
 
 // Sleep implements wait.Sleeper: it blocks until c can be received from, the deadline passes or there is work

@@ -286,6 +286,12 @@ func (k *Kernel) queueLocked(g *Group, t *Task, info *Info, timer *posixTimer) e
 	if t != nil {
 		p = &t.pending
 	}
+	if sig >= firstRealtime && info.Code() < 0 && timer == nil {
+		// What kill(2) and the kernel send gets through whatever the limit.
+		if limit, _ := g.Limit(unix.RLIMIT_SIGPENDING); uint64(g.queuedLocked()) >= limit {
+			return unix.EAGAIN
+		}
+	}
 	if err := p.add(info, timer); err != nil {
 		return err
 	}
@@ -298,6 +304,15 @@ func (k *Kernel) queueLocked(g *Group, t *Task, info *Info, timer *posixTimer) e
 	}
 	k.retargetLocked(g, sig)
 	return nil
+}
+
+// queuedLocked is how many signals wait for the process and its threads.
+func (g *Group) queuedLocked() int {
+	n := g.pending.count
+	for _, t := range g.tasks {
+		n += t.pending.count
+	}
+	return n
 }
 
 // retargetLocked wakes one task that can take a signal pending for the process.

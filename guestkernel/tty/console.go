@@ -81,7 +81,7 @@ func RegisterConsole(devices *vfs.Devices, console *Terminal) {
 	}
 	devices.Register(unix.S_IFCHR, ttyDev, func(c vfs.Caller, d *vfs.Description) (vfs.File, error) {
 		t := console.sessions.of(c.SID())
-		if t == nil {
+		if t == nil || t.hungUp() {
 			return nil, unix.ENXIO
 		}
 		return t.Open(c, d, false)

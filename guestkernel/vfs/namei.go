@@ -260,7 +260,8 @@ const (
 
 // Rename is renameat2(2).
 func Rename(c Caller, oldAt At, oldPath string, newAt At, newPath string, flags uint32) error {
-	if flags&^(renameNoReplace|renameExchange) != 0 || flags == renameNoReplace|renameExchange {
+	const whiteout = unix.RENAME_WHITEOUT
+	if flags&^(renameNoReplace|renameExchange|whiteout) != 0 || flags&renameExchange != 0 && flags&(renameNoReplace|whiteout) != 0 {
 		return unix.EINVAL
 	}
 	ow, err := oldAt.walker(c, oldPath)
@@ -294,7 +295,7 @@ func Rename(c Caller, oldAt At, oldPath string, newAt At, newPath string, flags 
 	if ow.at.Mount.ReadOnly() {
 		return unix.EROFS
 	}
-	r := rename{c: c, oldDir: ow.at.Dentry, newDir: nw.at.Dentry, exchange: flags&renameExchange != 0}
+	r := rename{c: c, oldDir: ow.at.Dentry, newDir: nw.at.Dentry, exchange: flags&renameExchange != 0, whiteout: flags&whiteout != 0}
 	tree := &r.oldDir.sb.tree
 	tree.Lock()
 	defer tree.Unlock()
@@ -322,6 +323,7 @@ type rename struct {
 	oldDir, newDir *Dentry
 	source, victim *Dentry // victim is nil when the new name is free
 	exchange       bool
+	whiteout       bool // leave a character device 0:0 behind, which hides a lower file in overlays
 }
 
 // do is the part of rename behind the lookups. The tree is locked.
@@ -389,5 +391,8 @@ func (r *rename) do(newName string) error {
 		reap(r.victim.inode)
 	}
 	r.source.move(r.newDir, newName)
-	return nil
+	if r.whiteout {
+		_, err = r.oldDir.inode.Create(r.c, oldName, unix.S_IFCHR, 0)
+	}
+	return err
 }
