@@ -14,7 +14,7 @@ endif
 
 BINARIES := $(foreach a,$(GOARCHES),build/$(a)/vmm build/$(a)/ringo.elf build/$(a)/hosted-agent build/$(a)/initramfs.cpio)
 
-.PHONY: all run demo shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot bench-syscalls stress fuzz-syscalls boots clean FORCE
+.PHONY: all run demo shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot bench-debug bench-syscalls stress fuzz-syscalls boots clean FORCE
 all: build
 build: $(BINARIES)
 
@@ -80,7 +80,7 @@ unit: build contracts-compilers
 # Guests are booted one package at a time: two cores carry the host machine as well.
 e2e: build contracts-compilers
 	@echo "== end-to-end tests: guests on amd64 and arm64"
-	RINGO_E2E=1 go test -count=1 -p 1 -timeout 25m ./hosted ./vmm/... ./debug/... ./contracts ./internal/e2e
+	RINGO_E2E=1 go test -count=1 -p 1 -timeout 25m ./hosted ./vmm/... ./debug/... ./contracts ./internal/e2e ./internal/e2e/planted
 
 bench-syscalls: build contracts-compilers
 	go run ./internal/e2e/benchsyscalls -arch $(ARCH) -cpus $(CPUS)
@@ -96,8 +96,10 @@ demo: build contracts-compilers
 bench-boot: build
 	go run ./internal/e2e/benchboot -arch $(ARCH)
 
-# What watching memory costs: 100,000 stores of two vCPUs to a watched page, on both architectures.
-bench-debug: build
+# What is found: planted bugs with the right verdict. What watching memory costs: 100,000 stores of two vCPUs to a watched page, on
+# both architectures.
+bench-debug: build contracts-compilers
+	go run ./internal/e2e/benchdebug -arch $(ARCH)
 	RINGO_BENCH_DEBUG=$(or $(STORES),100000) go test -count=1 -timeout 7h -run '^TestFigures$$' -v ./vmm/tracing
 
 # The long run: 200 boots on 2 vCPUs, looking for hangs and leaks.

@@ -72,6 +72,8 @@ type Evidence struct {
 	// AsVictim is the victim's own address of the write's first byte: the same as its GVA unless it came
 	// by another alias.
 	AsVictim uint64
+	// First is the victim's address of the first byte that matters; 0: AsVictim.
+	First uint64
 
 	Victim      Task
 	VictimStack Stack

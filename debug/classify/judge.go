@@ -118,7 +118,8 @@ func pageWalk(e *Evidence, w *hit.Write) (Rule, []string) {
 }
 
 func eventDelivery(e *Evidence, w *hit.Write) (Rule, []string) {
-	if w.Kind != hit.Delivery {
+	// INT n is an instruction whose stores are those of a delivery.
+	if m := orStore(w); w.Kind != hit.Delivery && !(m == "int" || m == "int3" || m == "int1") {
 		return "", nil
 	}
 	return R5, []string{fmt.Sprintf("CPU %d pushed an exception frame there: its stack pointer for events (TSS, SP_EL1) points into the stack of %s", w.VCPU, e.Victim)}
@@ -258,8 +259,13 @@ func wide(e *Evidence, w *hit.Write) (Rule, []string) {
 	if !wideStore(w) || w.WholeLen < 16 {
 		return "", nil
 	}
-	before := int(w.GVA - w.WholeGVA) // bytes of it that lie below what was hit
-	if w.GVA < w.WholeGVA || before == 0 || before >= w.WholeLen || e.VictimStack.Zone(e.AsVictim-1) == Live && e.VictimStack.Contains(e.AsVictim-1) {
+	first := e.First
+	if first == 0 {
+		first = e.AsVictim
+	}
+	start := e.AsVictim - (w.GVA - w.WholeGVA) // of the whole store, as the victim addresses it
+	before := int(first - start)               // bytes of it below what matters
+	if w.GVA < w.WholeGVA || first < start || before == 0 || before >= w.WholeLen || e.VictimStack.Zone(first-1).Alarms() {
 		return "", nil
 	}
 	return R8, []string{fmt.Sprintf("one %s stores %d bytes at %#x: the first %d belong there, the last %d are beyond", orStore(w), w.WholeLen, w.WholeGVA, before, w.WholeLen-before)}

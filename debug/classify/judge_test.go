@@ -103,6 +103,9 @@ func TestRules(t *testing.T) {
 		{"the monitor", scene(write(func(w *hit.Write) { w.Kind = hit.Device })), R9, []string{"by the monitor"}},
 		{"KVM", scene(write(func(w *hit.Write) { w.Kind = hit.Host })), R9, []string{"by KVM itself"}},
 
+		{"software interrupt", scene(write(func(w *hit.Write) { w.Instruction, w.Registers.SP = "int 0x21", 0x5000 })), R5, nil},
+		{"no interrupt", scene(write(func(w *hit.Write) { w.Instruction = "integrate x" })), R10, nil},
+
 		// R6
 		{"the victim runs", scene(write(func(w *hit.Write) { w.Registers.SP = victimSP - 64 }), func(e *Evidence) { e.Writer = e.Victim }), R6, []string{"while the registry has it asleep"}},
 		{"the victim runs elsewhere", scene(write(func(w *hit.Write) { w.Registers.SP = victimSP - 64 }), func(e *Evidence) { e.VictimRuns = true }), R6, nil},
@@ -126,6 +129,7 @@ func TestRules(t *testing.T) {
 		{"vector store across the border", scene(wideAt(hit.Vector, "vmovdqu", victimLo-24, 32, victimLo)), R8, []string{"one vmovdqu stores 32 bytes", "the last 8 are beyond"}},
 		{"xsave across the border", scene(wideAt(hit.XSave, "xsave64", victimLo-576, 832, victimLo)), R8, []string{"832 bytes", "the last 256"}},
 		{"pair across the border", scene(wideAt(hit.Store, "stp", victimLo-8, 16, victimLo)), R8, []string{"one stp"}},
+		{"vector store from unused stack into the frame", scene(wideAt(hit.Vector, "vmovdqu", victimSP-8, 32, victimSP-8), func(e *Evidence) { e.First = victimSP }), R8, []string{"the first 8 belong there, the last 24"}},
 		{"vector store inside", scene(wideAt(hit.Vector, "vmovdqu", victimHi-0x400, 32, victimHi-0x400)), R10, nil},
 		{"narrow store across the border", scene(wideAt(hit.Store, "mov", victimLo-4, 8, victimLo)), R10, nil},
 		{"rep string across the border", scene(wideAt(hit.RepString, "rep stosb", victimLo-64, 128, victimLo)), R10, nil},

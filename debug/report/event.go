@@ -210,7 +210,7 @@ func (e *Event) Key() string {
 	if e.Task != nil {
 		writer = e.Task.Name
 	}
-	if e.Rule == string(classify.R1) {
+	if e.Rule == string(classify.R1) || e.Rule == string(classify.R6) {
 		place, victim = "", strings.Replace(victim, "/"+e.Victim.zone(), "", 1)
 	}
 	return strings.Join([]string{string(e.Kind), e.Rule, place, writer, victim, e.Verdict}, "|")

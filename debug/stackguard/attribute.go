@@ -88,6 +88,7 @@ func (g *Guard) spanHitLocked(sp *span, w *hit.Write) ([]*report.Event, place) {
 	}
 	sp.s.hits++
 	e := g.evidenceLocked(sp, w, at, zone, page)
+	e.First = first
 	if zone.Allowable() && w.Kind.ByInstruction() && !w.Registers.User {
 		if i := allowed(g.rules, e.Callers); i >= 0 {
 			g.count.allowed[i]++

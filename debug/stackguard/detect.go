@@ -1,6 +1,7 @@
 package stackguard
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"ringo/debug/classify"
@@ -98,4 +99,45 @@ func differ(a, b []byte) (first, last int) {
 		}
 	}
 	return first, last
+}
+
+// born looks at the frame that a task has just saved on its fixed stack: one that is bad now needs no writer.
+func (g *Guard) born(slot int) {
+	g.mu.Lock()
+	event := g.bornLocked(slot)
+	g.mu.Unlock()
+	if event != nil {
+		g.c.Report(event)
+	}
+}
+
+func (g *Guard) bornLocked(slot int) *report.Event {
+	s := g.sleepers[slot]
+	if s == nil {
+		return nil
+	}
+	for _, sp := range s.spans {
+		if sp.kind != debugwindow.StackFixed {
+			continue
+		}
+		at := sp.stack.SP + g.c.SavedPC
+		word := g.read(nil, at, 8)
+		h := &g.window.Header
+		if len(word) < 8 {
+			continue
+		}
+		if pc := binary.LittleEndian.Uint64(word); pc < h.KernelVirt || pc-h.KernelVirt >= h.KernelSize {
+			e := &classify.Evidence{Armed: true, Victim: classTask(&s.entry), BadFrame: fmt.Sprintf("the return address in its frame, at %#x, is %#x, which is no code of the kernel", at, pc)}
+			if frames := g.where(&s.entry); len(frames) > 0 {
+				e.SavedBy = "the switch away in " + frames[0].String()
+			}
+			v := classify.Judge(e)
+			g.count.reports++
+			return &report.Event{
+				T: g.c.Now(), Kind: report.KindChange, Rule: string(v.Rule), Verdict: v.Title, Because: v.Because, Next: v.Next, VCPU: int(s.entry.CPU),
+				Engine: "comparison", At: report.Address(at), Old: report.Hex(word), New: report.Hex(word), Victim: g.victimLocked(sp, classify.Saved, g.c.Now()),
+			}
+		}
+	}
+	return nil
 }

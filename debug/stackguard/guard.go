@@ -104,6 +104,8 @@ type Config struct {
 	// CallTarget and CallLength are those of arch/*/disasm.
 	CallTarget func(code []byte, ret uint64) (uint64, bool)
 	CallLength int
+	// SavedPC is the offset of the return address in the frame that a switch saves at the stack pointer of a fixed stack.
+	SavedPC uint64
 	// Syscall names a system call; "" when it has no name.
 	Syscall func(nr uint64) string
 	// Now is the time since the vCPUs started, ns.

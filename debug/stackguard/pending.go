@@ -29,7 +29,8 @@ const (
 // addLocked merges the event into the one that waits, or answers that and lets this one wait.
 func (g *Guard) addLocked(e *report.Event, s *sleep, zone classify.Zone) (out []*report.Event) {
 	p := g.pending
-	if p != nil && p.sleep == s && p.event.PC == e.PC && p.event.VCPU == e.VCPU && p.event.Rule == e.Rule && e.PC != 0 {
+	same := p != nil && p.sleep == s && p.event.VCPU == e.VCPU && p.event.Rule == e.Rule
+	if same && (p.event.PC == e.PC && e.PC != 0 || p.event.Key() == e.Key()) {
 		p.merge(e, zone)
 		p.timer.Reset(pendingTime)
 		return nil
@@ -50,6 +51,14 @@ func (g *Guard) stillLocked(s *sleep, w *hit.Write) {
 
 func (p *pending) merge(e *report.Event, zone classify.Zone) {
 	first, last := p.event, e
+	if e.PC != first.PC { // it goes on elsewhere: what is worse is what is shown
+		if zone > p.zone {
+			t := first.T
+			*first = *last
+			first.T, p.zone = t, zone
+		}
+		return
+	}
 	first.Stores = max(first.Stores, 1)
 	stores, length := first.Stores, first.Len
 	if e.GVA != first.GVA {

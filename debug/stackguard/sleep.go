@@ -45,6 +45,7 @@ func (g *Guard) Doorbell(code, slot uint32) {
 	switch code {
 	case debugwindow.BellPark:
 		g.park(int(slot))
+		g.born(int(slot))
 	case debugwindow.BellWake:
 		g.mu.Lock()
 		var watch Watch
@@ -149,7 +150,7 @@ func (g *Guard) spanLocked(s *sleep, st debugwindow.Stack) *span {
 	switch {
 	case st.Kind == debugwindow.StackFixed && st.SP != 0:
 		sp.from = st.Lo &^ (pageSize - 1)
-		sp.stack.Frame, sp.stack.GuardSize = savedFrame, guardBytes
+		sp.stack.Frame = savedFrame
 	case st.Kind == debugwindow.StackGoroutine && st.Keep != 0:
 		sp.stack.SP = st.Keep
 		sp.from = (st.Keep + pageSize - 1) &^ (pageSize - 1)
@@ -176,12 +177,8 @@ func (g *Guard) spanLocked(s *sleep, st debugwindow.Stack) *span {
 	return sp
 }
 
-// savedFrame is what a switch saves at SP at least: the words whose loss is the story. guardBytes at the end of a
-// fixed stack belong to nobody.
-const (
-	savedFrame = 64
-	guardBytes = 64
-)
+// savedFrame is what a switch saves at SP at least: the words whose loss is the story.
+const savedFrame = 64
 
 // wakeLocked ends a sleep and answers the watch that the caller has to close without mu.
 func (g *Guard) wakeLocked(s *sleep) Watch {

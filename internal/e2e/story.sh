@@ -13,7 +13,7 @@ $cc -static -O1 -pthread -o "$folder/stream" "$root/guestkernel/inject/testdata/
 say() { printf '\n\033[1m%s\033[0m\n\n' "$*"; }
 [ -t 1 ] || say() { printf '\n%s\n\n' "$*"; }
 guest() {
-	echo "\$ vmm run --cpus $cpus --append inject=stack-overflow $* --add stream:/stream -- /stream"
+	echo "\$ vmm run --cpus $cpus --append inject=stack-overflow${*:+ }$* --add stream:/stream -- /stream"
 	set +e
 	"$vmm" run --arch "$arch" --cpus "$cpus" --append inject=stack-overflow "$@" --add "$folder/stream:/stream" --timeout 2m -- /stream >"$out" 2>&1
 	status=$?

@@ -31,3 +31,6 @@ var (
 
 // syscallNumbers are the system calls by name.
 var syscallNumbers = abi.SyscallNumbers
+
+// savedPC is the offset of the return address in the frame of a context switch: arch/arm64/fixedstack, Yield.
+const savedPC = 88

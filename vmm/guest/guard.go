@@ -88,8 +88,8 @@ func (g *guest) watch() error {
 			return t
 		},
 		CallTarget: callTarget, CallLength: callLength,
-		Syscall: syscallName,
-		Now:     func() int64 { return int64(g.m.Elapsed()) },
+		Syscall: syscallName, SavedPC: savedPC,
+		Now: func() int64 { return int64(g.m.Elapsed()) },
 	}
 	w := &watcher{}
 	c.Report = func(e *report.Event) { w.rec.Add(e) }
