@@ -17,6 +17,8 @@ import (
 	"ringo/guestkernel/fs/stdio"
 	"ringo/guestkernel/loader"
 	"ringo/guestkernel/mm"
+	"ringo/guestkernel/net/afunix"
+	"ringo/guestkernel/net/socket"
 	"ringo/guestkernel/nucleus"
 	"ringo/guestkernel/syscalls"
 	"ringo/guestkernel/task"
@@ -114,6 +116,8 @@ func (s *system) run() error {
 	}
 	ram := nucleus.FrameStats().TotalFrames * mm.PageSize
 	memory.LimitMaps(ram / 16)
+	afunix.Memory.Limit.Store(int64(ram / 8))
+	socket.LowMemory = func() bool { return nucleus.FreeFrameCount() < reserve.Load()/4*3 }
 	hwcap, hwcap2 := hardwareCaps()
 	s.table = syscalls.NewTable(task.SyscallNumbers)
 	syscalls.MemoryTotals = func() (total, free uint64) {

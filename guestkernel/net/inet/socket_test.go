@@ -153,6 +153,23 @@ func TestStreamOverLoopback(t *testing.T) {
 	}
 }
 
+func TestLowMemory(t *testing.T) {
+	old := socket.LowMemory
+	defer func() { socket.LowMemory = old }()
+	c := newCaller()
+	d, f := newSocket(t, c, unix.SOCK_DGRAM, 0)
+	if err := f.ConnectTo(c, d, onLoopback(9)); err != nil {
+		t.Fatal(err)
+	}
+	socket.LowMemory = func() bool { return true }
+	if _, err := d.Write(c, vfs.Bytes("x")); err != unix.ENOBUFS {
+		t.Errorf("send: %v, want ENOBUFS", err)
+	}
+	if _, err := socket.New(c, unix.AF_INET, unix.SOCK_DGRAM, 0, 0); err != unix.ENOBUFS {
+		t.Errorf("a new socket: %v, want ENOBUFS", err)
+	}
+}
+
 func TestParseAddress(t *testing.T) {
 	short := make([]byte, 15)
 	short[0] = unix.AF_INET

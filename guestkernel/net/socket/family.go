@@ -70,6 +70,9 @@ func find(domain, typ int) (*Family, error) {
 	if typ < 0 || typ > unix.SOCK_PACKET {
 		return nil, unix.EINVAL
 	}
+	if LowMemory() {
+		return nil, unix.ENOBUFS
+	}
 	f := families[domain]
 	if f == nil {
 		return nil, unix.EAFNOSUPPORT
