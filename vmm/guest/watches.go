@@ -125,9 +125,22 @@ func (u *userWatch) Hit(w *hit.Write) hit.Action {
 		return hit.Continue
 	}
 	u.hits++
+	if u.hits > maxPrinted {
+		return u.answer()
+	}
 	var b strings.Builder
 	u.describe(&b, w)
+	if u.hits == maxPrinted {
+		fmt.Fprintf(&b, "watch %s: further hits are only counted\n", u.spec.Text)
+	}
 	_, _ = io.WriteString(u.text, b.String()) // a terminal that has gone away is no reason to disturb the guest
+	return u.answer()
+}
+
+// maxPrinted is how many hits of a watch are printed: a watch of something busy would fill disks.
+const maxPrinted = 10_000
+
+func (u *userWatch) answer() hit.Action {
 	if u.spec.Stop {
 		return hit.End
 	}

@@ -1,8 +1,8 @@
 // Package store finds the memory that an amd64 instruction in 64-bit mode is going to access. arch/arm64/store has the
 // same names. The bytes are a guest's and may be anything.
 //
-// golang.org/x/arch/x86/x86asm knows neither VEX nor EVEX, with which Go's own memmove and memclr store, nor lengths of
-// xsave areas; the tables here are of AMD64 APM volumes 3 and 4 and Intel SDM volume 2, appendix A.
+// golang.org/x/arch/x86/x86asm, which reports disassemble with, does not say what an instruction writes, nor how long an xsave
+// area is; the tables here are of AMD64 APM volumes 3 and 4 and Intel SDM volume 2, appendix A. A test compares the two.
 package store
 
 import (

@@ -22,6 +22,9 @@ func Decode(code []byte, pc uint64, symbol func(addr uint64) (name string, base 
 	}
 	inst, err := decode(code[:4])
 	if err != nil {
+		if text, ok := atomic(binary.LittleEndian.Uint32(code)); ok {
+			return text, 4
+		}
 		return fmt.Sprintf(".word %#08x", binary.LittleEndian.Uint32(code)), 4
 	}
 	text = strings.ToLower(inst.String())
