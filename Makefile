@@ -55,6 +55,11 @@ gotests: build contracts-compilers build/$(ARCH)/debian.cpio
 build/%/debian.cpio:
 	sh internal/initramfs/fetch-debian.sh $*
 
+# For the tests of the GDB stub.
+.PHONY: gdb
+gdb:
+	@sh internal/e2e/install-gdb.sh
+
 contracts-compilers:
 	@sh contracts/install-compilers.sh
 
@@ -78,7 +83,7 @@ unit: build contracts-compilers
 	go test -timeout 10m ./...
 
 # Guests are booted one package at a time: two cores carry the host machine as well.
-e2e: build contracts-compilers
+e2e: build contracts-compilers gdb
 	@echo "== end-to-end tests: guests on amd64 and arm64"
 	RINGO_E2E=1 go test -count=1 -p 1 -timeout 25m ./hosted ./vmm/... ./debug/... ./contracts ./internal/e2e ./internal/e2e/planted
 

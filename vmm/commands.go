@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -28,6 +29,10 @@ type controlCommands struct {
 	BT     btCommand     `cmd:"" name:"bt" help:"Print the stacks of a running guest's vCPUs and tasks."`
 	Tasks  tasksCommand  `cmd:"" help:"List the tasks of a running guest's kernel."`
 	Dump   dumpCommand   `cmd:"" help:"Write an ELF core file of a running guest, for gdb and dlv."`
+	Watch  watchCommand  `cmd:"" help:"Print every access to a variable or address of a running guest, until Ctrl-C."`
+	Guard  guardCommand  `cmd:"" help:"Switch a running guest's stack guard: stacks=detect, stacks=attribute, off."`
+	Top    topCommand    `cmd:"" help:"Show what KVM does for a running guest: exits and their times, page faults."`
+	GDB    gdbCommand    `cmd:"" name:"gdb" help:"Speak the GDB remote protocol on standard input and output: in gdb, target remote | vmm gdb NAME."`
 	Pause  pauseCommand  `cmd:"" help:"Make a running guest stand still."`
 	Resume resumeCommand `cmd:"" help:"Let a paused guest go on."`
 	Stop   stopCommand   `cmd:"" help:"End running guests at once."`
@@ -365,4 +370,44 @@ func writeJSONLines[T any](w io.Writer, items []T) error {
 		}
 	}
 	return nil
+}
+
+type watchCommand struct {
+	guestName
+	Spec string `arg:"" help:"SYMBOL|ADDR|phys:ADDR[,len=N][,access=w|rw][,if=EXPR][,log|stop], as of run --watch."`
+}
+
+// Run is what kong calls.
+func (c *watchCommand) Run() error {
+	cl, err := client(c.Name)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := interruptible()
+	defer cancel()
+	hits, err := cl.Stream(ctx, "/v1/watch?spec="+url.QueryEscape(c.Spec))
+	if err != nil {
+		return err
+	}
+	defer hits.Close()
+	if _, err = io.Copy(os.Stdout, hits); ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+type guardCommand struct {
+	guestName
+	Mode string `arg:"" help:"stacks=detect, stacks=attribute or off."`
+}
+
+// Run is what kong calls.
+func (c *guardCommand) Run() error {
+	cl, err := client(c.Name)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := interruptible()
+	defer cancel()
+	return cl.Post(ctx, "/v1/guard", map[string]string{"mode": c.Mode}, nil)
 }

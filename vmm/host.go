@@ -196,6 +196,9 @@ func (c *runCommand) inHosted(ctx context.Context, o guest.Options) error {
 	if c.Verbose {
 		argv = append(argv, "-v")
 	}
+	if c.Wait {
+		argv = append(argv, "--wait")
+	}
 	argv = append(append(argv, "--"), c.Program...)
 	var whole []string
 	for _, name := range []string{o.Kernel, o.Initrd} {
@@ -214,5 +217,10 @@ func (c *runCommand) inHosted(ctx context.Context, o guest.Options) error {
 		}
 		defer stop()
 	}
+	stopGDB, err := c.listenGDB(name)
+	if err != nil {
+		return c.fail(err)
+	}
+	defer stopGDB()
 	return cli.RunAttached(ctx, c.Arch, "auto", command, os.Stderr)
 }

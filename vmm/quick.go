@@ -26,6 +26,10 @@ func quickRun(args []string) (c runCommand, ok bool) {
 		case flag == "--":
 			c.Program = args // with the dashes, as kong leaves it
 			return c, len(args) > 1
+		case flag == "--wait":
+			c.Wait = true
+			args = args[1:]
+			continue
 		case flag == "-v" || flag == "--verbose":
 			c.Verbose = true
 			args = args[1:]
@@ -67,6 +71,8 @@ func (c *runCommand) quickFlag(name, value string) bool {
 		c.Initrd = &value
 	case "--append":
 		c.Append = value
+	case "--gdb":
+		c.GDB = value
 	case "--name":
 		c.Name = value
 	case "--watch":

@@ -23,6 +23,8 @@ import (
 
 type runCommand struct {
 	Name    string           `placeholder:"NAME" help:"Name for ps, attach, bt and the other commands about a running guest; the default is guest-1 or the next that is free."`
+	GDB     string           `name:"gdb" placeholder:"ADDR|unix:PATH" help:"Let gdb attach here (a TCP address like :1234 or localhost:1234, or unix:PATH); see also vmm gdb."`
+	Wait    bool             `help:"Do not run the guest before a debugger lets it."`
 	Arch    string           `enum:"amd64,arm64" default:"${arch}" help:"Guest architecture: ${enum}."`
 	CPUs    int              `name:"cpus" default:"1" help:"Number of virtual CPUs, 1 to ${maxcpus}."`
 	Mem     size             `default:"256M" help:"Guest memory, like 256M or 2G."`
@@ -69,6 +71,9 @@ func (c *runCommand) Run() error {
 		if err := control.CheckName(c.Name); err != nil {
 			return c.fail(fmt.Errorf("%w: --name: %w", guest.ErrUsage, err))
 		}
+	}
+	if _, _, err := gdbAddress(c.GDB); c.GDB != "" && err != nil {
+		return c.fail(fmt.Errorf("%w: --gdb: %w", guest.ErrUsage, err))
 	}
 	if c.Timeout < 0 {
 		return c.fail(fmt.Errorf("%w: --timeout %v is negative", guest.ErrUsage, c.Timeout))
@@ -142,9 +147,19 @@ func (c *runCommand) here(ctx context.Context, o guest.Options) error {
 	}
 	if name != nil {
 		defer name.Close()
-		o.Live = func(l *guest.Live) (func(), error) { return serveControl(name, l) }
+		o.Live = func(l *guest.Live) (func(), error) {
+			if c.Wait {
+				l.WaitForDebugger()
+			}
+			return serveControl(name, l)
+		}
 	}
 	o.Debug.Text, o.Debug.Color, o.Debug.Folder = os.Stderr, console.IsTerminal(os.Stderr), c.Report
+	stopGDB, err := c.listenGDB(name)
+	if err != nil {
+		return c.fail(err)
+	}
+	defer stopGDB()
 	signals, stopSignals := console.Signals()
 	defer stopSignals()
 	o.Signals = signals

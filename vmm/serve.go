@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,35 +69,135 @@ func (c *runCommand) forwardControl(ctx context.Context, name *control.Name, bin
 	if err != nil {
 		return nil, err
 	}
+	return acceptAll(ctx, listener, func(ctx context.Context, conn net.Conn) { c.carry(ctx, conn, name.String(), binary) }), nil
+}
+
+// acceptAll serves every connection on a goroutine until stop is called, which waits for them. serve ends with its context.
+func acceptAll(ctx context.Context, listener net.Listener, serve func(context.Context, net.Conn)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	var carrying sync.WaitGroup
-	carrying.Go(func() {
+	var serving sync.WaitGroup
+	serving.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			carrying.Go(func() { c.carry(ctx, conn, name.String(), binary) })
+			serving.Go(func() {
+				defer conn.Close()
+				stop := context.AfterFunc(ctx, func() { conn.Close() })
+				defer stop()
+				serve(ctx, conn)
+			})
 		}
 	})
 	return func() {
 		cancel()
 		listener.Close()
-		carrying.Wait()
-	}, nil
+		serving.Wait()
+	}
 }
 
 // carry joins one connection to the guest's socket inside.
 func (c *runCommand) carry(ctx context.Context, conn net.Conn, name, binary string) {
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
 	machine, err := hosted.Open(ctx, c.Arch, nil)
 	if err != nil {
 		return // the guest's own command says why
 	}
 	// Whoever was connected sees the connection close; there is nobody else to tell.
 	_, _ = machine.Run(ctx, hosted.Command{Argv: []string{binary, "relay", name}, Env: hostedEnv(), Dir: "/", Stdin: conn, Stdout: conn})
+}
+
+// gdbAddress is the network and address of --gdb.
+func gdbAddress(text string) (network, address string, err error) {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		if path == "" {
+			return "", "", fmt.Errorf("%q: want unix:PATH", text)
+		}
+		return "unix", path, nil
+	}
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(text, "tcp:"))
+	if err != nil {
+		return "", "", fmt.Errorf("%q: want an address like localhost:1234, or unix:PATH", text)
+	}
+	if host == "" {
+		host = "localhost" // a debugger may do anything to the guest: not to all the world by a slip
+	}
+	return "tcp", net.JoinHostPort(host, port), nil
+}
+
+// listenGDB carries every connection to the address of --gdb to the guest's debugger.
+func (c *runCommand) listenGDB(name *control.Name) (stop func(), err error) {
+	if c.GDB == "" {
+		if c.Wait && name == nil {
+			return nil, errors.New("--wait: this guest cannot be reached by a debugger: see vmm run -v")
+		}
+		return func() {}, nil
+	}
+	if name == nil {
+		return nil, errors.New("--gdb: this guest has no control socket: see vmm run -v")
+	}
+	network, address, err := gdbAddress(c.GDB)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		return nil, fmt.Errorf("--gdb: %w", err)
+	}
+	fmt.Fprintf(os.Stderr, "vmm: gdb can attach: target remote %s\n", listener.Addr())
+	d, err := control.OpenDir()
+	if err != nil {
+		listener.Close()
+		return nil, err
+	}
+	client := control.NewClient(d, name.String())
+	return acceptAll(context.Background(), listener, func(ctx context.Context, conn net.Conn) {
+		guest, err := client.Upgrade(ctx, "/v1/gdb")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "vmm: gdb:", err)
+			return
+		}
+		splice(conn, guest)
+	}), nil
+}
+
+// splice copies both ways until either ends, and closes both.
+func splice(a, b net.Conn) {
+	var both sync.WaitGroup
+	for _, c := range [][2]net.Conn{{a, b}, {b, a}} {
+		both.Go(func() {
+			_, _ = io.Copy(c[0], c[1])
+			c[0].Close()
+			c[1].Close()
+		})
+	}
+	both.Wait()
+}
+
+type gdbCommand struct{ guestName }
+
+// Run is what kong calls.
+func (c *gdbCommand) Run() error {
+	cl, err := client(c.Name)
+	if err != nil {
+		return err
+	}
+	// Ctrl-C is for gdb, which sends what it means.
+	signal.Ignore(os.Interrupt)
+	conn, err := cl.Upgrade(context.Background(), "/v1/gdb")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	go func() {
+		_, _ = io.Copy(conn, os.Stdin)
+		conn.Close() // gdb has gone
+	}()
+	_, err = io.Copy(os.Stdout, conn)
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 // relayTime is how long a relay waits for its guest's monitor to start.

@@ -29,6 +29,8 @@ func (s *session) query(p []byte) ([]byte, error) {
 		return nil, errNoReply
 	case "qXfer":
 		return s.transfer(rest)
+	case "qOffsets":
+		return fmt.Appendf(nil, "TextSeg=%x", s.t.Text()), nil
 	case "qAttached":
 		return []byte("1"), nil // so that gdb detaches at its end, and does not kill
 	case "qC":

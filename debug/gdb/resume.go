@@ -68,17 +68,18 @@ func parseActions(text []byte) ([]action, error) {
 	return out, nil
 }
 
-// vCont resumes. One vCPU can be stepped at a time, which is all that gdb asks for; all others run: a vCPU may wait for
-// another.
+// vCont resumes. One vCPU can be stepped at a time, which is all that gdb asks for. The others run, as the stepped one may
+// wait for them, unless gdb leaves them out: then it has taken a breakpoint away that they must not miss.
 func (s *session) vCont(text []byte) ([]byte, error) {
 	actions, err := parseActions(text)
 	if err != nil {
 		return nil, err
 	}
-	cpu := -1
+	cpu, others := -1, false
 	s.steps = nil
 	for _, a := range actions {
 		if !a.step {
+			others = true
 			continue
 		}
 		id := a.thread
@@ -96,14 +97,17 @@ func (s *session) vCont(text []byte) ([]byte, error) {
 		}
 		cpu = id - 1
 		if a.isRange {
-			s.steps = &stepRange{cpu, a.start, a.end}
+			s.steps = &stepRange{cpu: cpu, start: a.start, end: a.end}
 		}
 	}
-	return s.resumeWith(cpu)
+	if s.steps != nil {
+		s.steps.alone = !others
+	}
+	return s.resumeWith(cpu, !others)
 }
 
-func (s *session) resumeWith(step int) ([]byte, error) {
-	if err := s.t.Continue(step); err != nil {
+func (s *session) resumeWith(step int, alone bool) ([]byte, error) {
+	if err := s.t.Continue(step, alone); err != nil {
 		return nil, err
 	}
 	s.running = true
@@ -135,9 +139,9 @@ func (s *session) resumePlainly(p []byte) ([]byte, error) {
 		return nil, errMalformed
 	}
 	if p[0] == 's' || p[0] == 'S' {
-		return s.resumeWith(cpu)
+		return s.resumeWith(cpu, false)
 	}
-	return s.resumeWith(-1)
+	return s.resumeWith(-1, false)
 }
 
 func little(v uint64, n int) []byte {

@@ -37,6 +37,7 @@ type point struct {
 type stepRange struct {
 	cpu        int
 	start, end uint64
+	alone      bool
 }
 
 // Serve speaks to one gdb until it detaches, kills, or the connection ends: closing that is how the caller ends it. The
@@ -263,6 +264,7 @@ func (s *session) stopped(stop Stop) error {
 		}
 	}
 	s.steps = nil
+	s.done = stop.Exited
 	s.general, s.resume = stop.CPU+1, stop.CPU+1
 	if stop.Text != "" {
 		if err := s.l.write(appendHex([]byte("O"), []byte(stop.Text))); err != nil {
@@ -338,11 +340,16 @@ func (s *session) pc(cpu int) (uint64, error) {
 
 // continueAfter lets the guest go on after a stop that is none for gdb.
 func (s *session) continueAfter(stop Stop) error {
+	if stop.Point != nil && stop.Point.Kind <= HardwareBreak {
+		if err := s.t.StepOver(stop.CPU); err != nil {
+			return fmt.Errorf("go on: %w", err)
+		}
+	}
 	step := -1
 	if s.steps != nil {
 		step = s.steps.cpu
 	}
-	if err := s.t.Continue(step); err != nil {
+	if err := s.t.Continue(step, step >= 0 && s.steps.alone); err != nil {
 		return fmt.Errorf("go on: %w", err)
 	}
 	s.running = true

@@ -84,9 +84,11 @@ type Target interface {
 	// Detach removes all points and lets the guest run. It is called once, last.
 	Detach()
 
-	// Continue lets the guest run. vCPU step, if not -1, executes one instruction and stops; the others run. The end
-	// arrives on Stops.
-	Continue(step int) error
+	// Continue lets the guest run. vCPU step, if not -1, executes one instruction and stops; the others run, or stand
+	// still with alone. The end arrives on Stops.
+	Continue(step int, alone bool) error
+	// StepOver executes one instruction of a vCPU, as if no breakpoint were there; all stand still before and after.
+	StepOver(cpu int) error
 	// Stops delivers one Stop for each Continue.
 	Stops() <-chan Stop
 	// Interrupt asks a guest that runs to stop. Any goroutine. A stop that is on its way anyway counts.
@@ -108,6 +110,8 @@ type Target interface {
 
 	// Monitor executes a monitor command and writes what it prints.
 	Monitor(t ThreadID, command string, print func(string)) error
+	// Text is the GVA of the kernel's lowest segment, to which gdb moves its symbols.
+	Text() uint64
 	// Kernel is the path of the guest's kernel, which gdb reads through us; "" for none.
 	Kernel() string
 }

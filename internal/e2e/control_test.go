@@ -231,3 +231,17 @@ func TestControlAfterTheMonitorDied(t *testing.T) {
 		again.end()
 	})
 }
+
+// awaitFile waits until the monitor has made a file.
+func awaitFile(t *testing.T, path string) {
+	t.Helper()
+	for limit := time.Now().Add(2 * time.Minute); ; {
+		if _, err := os.Lstat(path); err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%s does not appear", path)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

@@ -82,6 +82,31 @@ type Task struct {
 	Asleep time.Duration `json:"asleep_ns,omitempty"`
 }
 
+// Top is what KVM has done for a guest since somebody began to count.
+type Top struct {
+	Elapsed time.Duration `json:"elapsed_ns"`
+	Exits   []TopExit     `json:"exits"`  // most time first
+	Faults  uint64        `json:"faults"` // guest page faults
+	Frames  []TopFrame    `json:"frames"` // with the most of them
+	Lost    uint64        `json:"lost"`   // events that were not counted
+}
+
+// TopExit is the exits of one reason: how many, how long the vCPUs were out of the guest for them, and how many by the binary logarithm
+// of that time in ns.
+type TopExit struct {
+	Reason    string        `json:"reason"`
+	Count     uint64        `json:"count"`
+	Time      time.Duration `json:"time_ns"`
+	Histogram []uint64      `json:"histogram"`
+}
+
+// TopFrame is the page faults on one frame of guest memory.
+type TopFrame struct {
+	GPA   Hex    `json:"gpa"`
+	Count uint64 `json:"count"`
+	Owner string `json:"owner,omitempty"` // to the kernel's allocator
+}
+
 // ErrUnsupported is wrapped by what this guest or monitor cannot do.
 var ErrUnsupported = errors.New("not supported")
 

@@ -156,6 +156,17 @@ func (f *fake) Core(w io.Writer) error {
 	_, err := io.WriteString(w, "ELF")
 	return err
 }
+func (f *fake) Top(_ context.Context, interval time.Duration, tell func(*Top) error) error {
+	return errors.Join(tell(&Top{Elapsed: interval, Faults: 1}), tell(&Top{Elapsed: 2 * interval, Faults: 2}))
+}
+func (f *fake) SetGuard(mode string) error { f.log <- "guard " + mode; return nil }
+func (f *fake) Watch(spec string, out io.Writer) (string, func() error, error) {
+	if spec == "nonsense" {
+		return "", nil, errors.New("no such variable")
+	}
+	_, err := io.WriteString(out, "a hit\n")
+	return "debug register", func() error { f.log <- "removed"; return nil }, err
+}
 func (f *fake) Console(c io.ReadWriter) error {
 	_, err := io.Copy(c, c)
 	return err
@@ -223,11 +234,51 @@ func TestRequests(t *testing.T) {
 	if string(b) != "ELF" || err != nil {
 		t.Errorf("core = %q, %v", b, err)
 	}
+	lines, err := c.Stream(ctx, "/v1/top?interval=2s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err = io.ReadAll(lines)
+	lines.Close()
+	if err != nil || strings.Count(string(b), "\n") != 2 || !strings.Contains(string(b), `"elapsed_ns":4000000000`) {
+		t.Errorf("top = %q, %v", b, err)
+	}
+	if _, err := c.Stream(ctx, "/v1/top?interval=1ns"); !errors.Is(err, ErrRequest) {
+		t.Errorf("top with a mad interval: %v", err)
+	}
 	if err := c.Get(ctx, "/v1/nothing", nil); err == nil {
 		t.Error("an unknown request is answered")
 	}
 	if _, err := NewClient(d, "nobody").Stream(ctx, "/v1/core"); !errors.Is(err, ErrNone) || strings.Contains(err.Error(), "http") {
 		t.Errorf("no such guest: %v", err)
+	}
+}
+
+// A watch lasts as long as its client.
+func TestWatch(t *testing.T) {
+	f, _, c, _ := serve(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := c.Stream(ctx, "/v1/watch?spec=x.y")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stream)
+	for _, want := range []string{"watching x.y [debug register]", "a hit"} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Errorf("line %q, want %q", lines.Text(), want)
+		}
+	}
+	cancel()
+	stream.Close()
+	if got := <-f.log; got != "removed" {
+		t.Errorf("log %q", got)
+	}
+	if _, err := c.Stream(t.Context(), "/v1/watch?spec=nonsense"); !errors.Is(err, ErrRequest) {
+		t.Errorf("a watch that cannot be: %v", err)
+	}
+	if err := c.Post(t.Context(), "/v1/guard", guardRequest{"off"}, nil); err != nil || <-f.log != "guard off" {
+		t.Errorf("guard: %v", err)
 	}
 }
 

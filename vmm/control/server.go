@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -27,6 +28,12 @@ type Guest interface {
 	Tasks() ([]Task, error)
 	// Core writes an ELF core file. It pauses the guest meanwhile.
 	Core(w io.Writer) error
+	// Top counts what KVM does for the guest, and tells every interval until ctx ends.
+	Top(ctx context.Context, interval time.Duration, tell func(*Top) error) error
+	// Watch tells of accesses to what spec says until remove; out must not wait.
+	Watch(spec string, out io.Writer) (engine string, remove func() error, err error)
+	// SetGuard changes what the stack guard does.
+	SetGuard(mode string) error
 	// Console joins the connection to the guest's console until either ends.
 	Console(conn io.ReadWriter) error
 	// Debug serves the GDB remote protocol on the connection until either ends.
@@ -59,15 +66,16 @@ type Server struct {
 	mu      sync.Mutex
 	streams map[net.Conn]struct{} // connections that became byte streams
 	closed  bool
+	done    chan struct{}  // closed by Close
 	running sync.WaitGroup // their handlers
 }
 
 // NewServer is a server with the requests of Guest. Others may be added before Serve.
 func NewServer(g Guest) *Server {
-	s := &Server{mux: http.NewServeMux(), streams: map[net.Conn]struct{}{}}
+	s := &Server{mux: http.NewServeMux(), streams: map[net.Conn]struct{}{}, done: make(chan struct{})}
 	s.http = &http.Server{
 		Handler: s.mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
-		ErrorLog: log.New(io.Discard, "", 0), // a client's mistakes are the client's
+		ErrorLog: log.New(os.Stderr, "vmm: control socket: ", 0),
 	}
 	none := func(err error) (any, error) { return struct{}{}, err }
 	s.Handle("GET /v1/info", func(*http.Request) (any, error) { return g.Info(), nil })
@@ -77,6 +85,15 @@ func NewServer(g Guest) *Server {
 	s.Handle("GET /v1/backtrace", func(*http.Request) (any, error) { return g.Backtrace() })
 	s.Handle("GET /v1/tasks", func(*http.Request) (any, error) { return g.Tasks() })
 	s.HandleStream("GET /v1/core", "application/octet-stream", func(_ *http.Request, w io.Writer) error { return g.Core(w) })
+	s.HandleStream("GET /v1/top", "application/x-ndjson", func(r *http.Request, w io.Writer) error { return top(g, r, w) })
+	s.HandleStream("GET /v1/watch", "text/plain; charset=utf-8", func(r *http.Request, w io.Writer) error { return s.watch(g, r, w) })
+	s.Handle("POST /v1/guard", func(r *http.Request) (any, error) {
+		var q guardRequest
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRequest, err)
+		}
+		return none(g.SetGuard(q.Mode))
+	})
 	s.HandleUpgrade("POST /v1/console", func(c net.Conn) error { return g.Console(c) })
 	s.HandleUpgrade("POST /v1/gdb", g.Debug)
 	return s
@@ -110,6 +127,32 @@ func (s *Server) HandleStream(pattern, contentType string, f func(r *http.Reques
 		case err != nil:
 			panic(http.ErrAbortHandler)
 		}
+	})
+}
+
+// Bounds of the interval of /v1/top.
+const (
+	minTop = 10 * time.Millisecond
+	maxTop = time.Hour
+)
+
+// top answers JSON lines, one an interval.
+func top(g Guest, r *http.Request, w io.Writer) error {
+	interval := time.Second
+	if text := r.FormValue("interval"); text != "" {
+		var err error
+		if interval, err = time.ParseDuration(text); err != nil || interval < minTop || interval > maxTop {
+			return fmt.Errorf("%w: interval=%q: want a time from %v to %v", ErrRequest, text, minTop, maxTop)
+		}
+	}
+	return g.Top(r.Context(), interval, func(t *Top) error {
+		if err := json.NewEncoder(w).Encode(t); err != nil {
+			return err
+		}
+		if f, ok := w.(http.Flusher); ok {
+			f.Flush()
+		}
+		return nil
 	})
 }
 
@@ -223,6 +266,9 @@ const drainTime = 2 * time.Second
 // handler runs any more.
 func (s *Server) Close() error {
 	s.mu.Lock()
+	if !s.closed {
+		close(s.done)
+	}
 	s.closed = true
 	for c := range s.streams {
 		c.Close()

@@ -1,8 +1,11 @@
 package guest
 
 import (
+	"debug/elf"
+
 	"ringo/arch/amd64/abi"
 	"ringo/arch/amd64/disasm"
+	"ringo/arch/amd64/gdbregs"
 	"ringo/arch/amd64/vcpu"
 	"ringo/vmm/machine"
 	"ringo/vmm/serial"
@@ -34,3 +37,28 @@ var syscallNumbers = abi.SyscallNumbers
 
 // savedPC is the offset of the return address in the frame of a context switch: arch/amd64/fixedstack, Yield.
 const savedPC = 48
+
+// For debuggers.
+type (
+	registerState = gdbregs.State
+	debugStop     = vcpu.DebugStop
+)
+
+const (
+	elfMachine    = elf.EM_X86_64
+	watchesBehind = vcpu.WatchesBehind
+	regPC         = gdbregs.PC
+	regSP         = gdbregs.SP
+	regFP         = gdbregs.FP
+	// kernelHalf and kernelLast are the first and last GVA of the kernel's half.
+	kernelHalf = 0xffff_8000_0000_0000
+	kernelLast = 0xffff_ffff_ffff_ffff
+)
+
+var (
+	registerTable      = gdbregs.Description
+	partialRegisters   = gdbregs.Partial
+	softwareBreakpoint = vcpu.SoftwareBreakpoint
+	splitWatch         = vcpu.SplitWatch
+	decodeDebug        = vcpu.DecodeDebug
+)

@@ -1,8 +1,11 @@
 package guest
 
 import (
+	"debug/elf"
+
 	"ringo/arch/arm64/abi"
 	"ringo/arch/arm64/disasm"
+	"ringo/arch/arm64/gdbregs"
 	"ringo/arch/arm64/vcpu"
 	"ringo/vmm/machine"
 	"ringo/vmm/serial"
@@ -34,3 +37,28 @@ var syscallNumbers = abi.SyscallNumbers
 
 // savedPC is the offset of the return address in the frame of a context switch: arch/arm64/fixedstack, Yield.
 const savedPC = 88
+
+// For debuggers.
+type (
+	registerState = gdbregs.State
+	debugStop     = vcpu.DebugStop
+)
+
+const (
+	elfMachine    = elf.EM_AARCH64
+	watchesBehind = vcpu.WatchesBehind
+	regPC         = gdbregs.PC
+	regSP         = gdbregs.SP
+	regFP         = gdbregs.FP
+	// kernelHalf and kernelLast are the first and last GVA of the kernel's half.
+	kernelHalf = 0x8000_0000_0000
+	kernelLast = 0xffff_ffff_ffff
+)
+
+var (
+	registerTable      = gdbregs.Description
+	partialRegisters   = gdbregs.Partial
+	softwareBreakpoint = vcpu.SoftwareBreakpoint
+	splitWatch         = vcpu.SplitWatch
+	decodeDebug        = vcpu.DecodeDebug
+)

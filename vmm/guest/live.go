@@ -2,11 +2,9 @@ package guest
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -34,14 +32,20 @@ type Live struct {
 	table     *symbols.Table
 	tableErr  error
 
-	mu      sync.Mutex
-	release func() // of the user's pause; nil: none
-	ended   bool   // the vCPUs have stopped for good
+	mu       sync.Mutex
+	release  func() // of the user's pause; nil: none
+	waiting  func() // releases the hold for a debugger that is to come; nil: none
+	ended    bool   // the vCPUs have stopped for good
+	debugger *debugger
+	over     chan struct{} // closed by end
+	exits    *exits
 }
 
 // newLive is the guest's handle, once its machine is built.
 func (g *guest) newLive(stop context.CancelCauseFunc) *Live {
-	return &Live{g: g, stop: stop, mirror: new(hostconsole.Mirror), info: control.Info{
+	e := &exits{m: g.m, next: g.m.Tracer()}
+	g.m.Trace(e)
+	return &Live{g: g, stop: stop, over: make(chan struct{}), exits: e, mirror: new(hostconsole.Mirror), info: control.Info{
 		Arch: hostArch, PID: os.Getpid(), CPUs: g.o.CPUs, Memory: g.o.Memory, Since: time.Now(), Program: g.o.Program,
 		Terminal: g.o.Terminal != nil,
 	}}
@@ -119,22 +123,7 @@ func (l *Live) Stop() error {
 // Console shows the guest's console to conn.
 func (l *Live) Console(conn io.ReadWriter) error { return l.mirror.Join(conn) }
 
-// Debug serves a debugger.
-func (l *Live) Debug(net.Conn) error {
-	return fmt.Errorf("%w: no debugger yet", control.ErrUnsupported)
-}
-
-// Core writes a core file.
-func (l *Live) Core(io.Writer) error {
-	return fmt.Errorf("%w: no core files yet", control.ErrUnsupported)
-}
-
-// Tasks lists the kernel's tasks.
-func (l *Live) Tasks() ([]control.Task, error) {
-	return nil, fmt.Errorf("%w: this kernel has no debug window", control.ErrUnsupported)
-}
-
-// Backtrace is the stacks of all vCPUs at a moment.
+// Backtrace is the stacks of all vCPUs and of all tasks that sleep, at a moment.
 func (l *Live) Backtrace() (control.Backtrace, error) {
 	table, tableErr := l.Symbols()
 	release, err := l.hold()
@@ -146,8 +135,14 @@ func (l *Live) Backtrace() (control.Backtrace, error) {
 	if tableErr != nil {
 		b.NoNames = tableErr.Error()
 	}
+	w, _ := l.window() // nil: a kernel without a registry
 	for id := range l.g.o.CPUs {
 		s := control.Stack{Name: fmt.Sprintf("vCPU %d", id)}
+		if w != nil {
+			if e, ok := l.current(w, id); ok {
+				s.Name += ", " + taskName(&e)
+			}
+		}
 		if r, err := l.g.m.Registers(id); err != nil {
 			s.Error = err.Error()
 		} else {
@@ -160,6 +155,7 @@ func (l *Live) Backtrace() (control.Backtrace, error) {
 		}
 		b.Stacks = append(b.Stacks, s)
 	}
+	b.Stacks = append(b.Stacks, l.taskStacks(table)...)
 	return b, nil
 }
 
@@ -175,13 +171,6 @@ func (l *Live) stackMemory(r *machine.Registers) symbols.Memory {
 	}
 }
 
-func word(b []byte) (uint64, bool) {
-	if len(b) < 8 {
-		return 0, false
-	}
-	return binary.LittleEndian.Uint64(b), true
-}
-
 func frames(in []symbols.Frame) []control.Frame {
 	out := make([]control.Frame, 0, len(in))
 	for _, f := range in {
@@ -194,13 +183,26 @@ func frames(in []symbols.Frame) []control.Frame {
 	return out
 }
 
-// end gives back what users of the handle have not.
+// end gives back what users of the handle have not, and lets the debugger tell its user.
 func (l *Live) end() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.ended = true
 	if l.release != nil {
 		l.release()
 		l.release = nil
 	}
+	l.releaseWaiting()
+	d := l.debugger
+	l.mu.Unlock()
+	close(l.over)
+	if d == nil {
+		return
+	}
+	select {
+	case <-d.over:
+	case <-time.After(debuggerTime): // it is not waiting for the guest; its connection will be closed
+	}
 }
+
+// debuggerTime is how long the debugger may take to tell its user that the guest has ended.
+const debuggerTime = time.Second

@@ -13,6 +13,8 @@ type (
 	GuestDebug = vcpu.GuestDebug
 	DebugSlots = vcpu.DebugSlots
 	Event      = vcpu.Event
+	// Vector is a vCPU's vector registers.
+	Vector = vcpu.Vector
 
 	archVM   = vcpu.VM
 	archVCPU = vcpu.VCPU
@@ -35,6 +37,7 @@ const (
 var (
 	newVM         = vcpu.NewVM
 	readWalk      = pagetable.ReadWalk
+	readLeaves    = pagetable.ReadLeaves
 	describeDebug = vcpu.DescribeDebug
 
 	earlyException = vcpu.EarlyException

@@ -70,6 +70,7 @@ type Machine struct {
 
 	pausing  pausing
 	tracer   Tracer
+	started  chan struct{} // closed when Run has set the entry state
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by the first stop
 	stop     Stop
@@ -85,7 +86,7 @@ func New(cfg Config) (_ *Machine, err error) {
 	if cfg.UnclaimedLimit == 0 {
 		cfg.UnclaimedLimit = DefaultUnclaimedLimit
 	}
-	m := &Machine{cfg: cfg, mmio: bus{kind: "MMIO"}, pio: bus{kind: "I/O port"}, stopped: make(chan struct{})}
+	m := &Machine{cfg: cfg, mmio: bus{kind: "MMIO"}, pio: bus{kind: "I/O port"}, stopped: make(chan struct{}), started: make(chan struct{})}
 	m.pausing.changed = sync.NewCond(&m.pausing.mu)
 	defer func() {
 		if err != nil {

@@ -73,6 +73,7 @@ func (m *Machine) Run(ctx context.Context, e Entry) (Stop, error) {
 		}
 	}
 	m.start = time.Now()
+	close(m.started)
 	var wg sync.WaitGroup
 	for _, c := range m.cpus {
 		wg.Go(c.loop)

@@ -27,9 +27,6 @@ func Partial(pc, sp, fp uint64) *State {
 	return &State{Registers: &vcpu.Registers{General: gokvm.Regs{RIP: pc, RSP: sp, RBP: fp}}, Partial: true}
 }
 
-// Breakpoint is the instruction that stops (int3).
-var Breakpoint = []byte{0xcc}
-
 // Numbers that others need.
 const (
 	PC = 16
@@ -192,4 +189,18 @@ func (s *State) Set(n int, p []byte) bool {
 		return string(s.Get(n)) == string(p)
 	}
 	return true
+}
+
+// Core is the registers as struct user_regs_struct of core files has them (arch/x86/include/asm/user_64.h).
+func (s *State) Core() []byte {
+	g, y := &s.Registers.General, &s.Registers.System
+	var b []byte
+	for _, v := range []uint64{
+		g.R15, g.R14, g.R13, g.R12, g.RBP, g.RBX, g.R11, g.R10, g.R9, g.R8, g.RAX, g.RCX, g.RDX, g.RSI, g.RDI, ^uint64(0), g.RIP,
+		uint64(y.CS.Selector), g.RFLAGS, g.RSP, uint64(y.SS.Selector), y.FS.Base, y.GS.Base,
+		uint64(y.DS.Selector), uint64(y.ES.Selector), uint64(y.FS.Selector), uint64(y.GS.Selector),
+	} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return b
 }

@@ -27,9 +27,6 @@ func Partial(pc, sp, fp uint64) *State {
 	return &State{Registers: r, Partial: true}
 }
 
-// Breakpoint is the instruction that stops (BRK #0).
-var Breakpoint = []byte{0x00, 0x00, 0x20, 0xd4}
-
 // Numbers that others need.
 const (
 	PC = 32
@@ -150,4 +147,13 @@ func (s *State) Set(n int, p []byte) bool {
 		return string(s.Get(n)) == string(p)
 	}
 	return true
+}
+
+// Core is the registers as struct user_pt_regs of core files has them (arch/arm64/include/uapi/asm/ptrace.h).
+func (s *State) Core() []byte {
+	var b []byte
+	for n := range cpsr {
+		b = binary.LittleEndian.AppendUint64(b, *s.core(n))
+	}
+	return binary.LittleEndian.AppendUint64(b, s.Registers.PSTATE)
 }
