@@ -138,7 +138,6 @@ func (f *fake) Monitor(_ ThreadID, command string, print func(string)) error {
 type gdbEnd struct {
 	t    *testing.T
 	conn net.Conn
-	l    *link
 	done chan error
 	r    *bufio.Reader
 }

@@ -264,7 +264,7 @@ func (s *system) makeRoot() error {
 	tty.RegisterConsole(devices, s.terminal)
 	s.root = RootConfig{
 		Frames: frames{nucleus.OwnerPageCache}, Archive: archive, Random: fillRandom,
-		Log: func(b []byte) { nucleus.LogWrite(b) }, Devices: devices, Nodes: tty.Nodes,
+		Log: func(b []byte) { nucleus.LogWrite(b); syscalls.KernelLog.Write(b) }, Devices: devices, Nodes: tty.Nodes,
 		Pages: int64(nucleus.FrameStats().TotalFrames / 2),
 	}
 	var err error

@@ -60,7 +60,7 @@ func sysMmap(t *task.Task, a Args) (uint64, error) {
 	}
 	anonymous := flags&unix.MAP_ANONYMOUS != 0
 	if !anonymous {
-		d, err := t.FDs().Get(a.Int(4))
+		d, err := get(t, a.Int(4))
 		if err != nil {
 			return 0, err
 		}
@@ -70,9 +70,6 @@ func sysMmap(t *task.Task, a Args) (uint64, error) {
 		}
 		if !d.Readable() || shared && prot&unix.PROT_WRITE != 0 && !d.Writable() {
 			return 0, unix.EACCES
-		}
-		if prot&unix.PROT_EXEC != 0 && d.Path().Mount.Flags()&unix.MS_NOEXEC != 0 {
-			return 0, unix.EPERM
 		}
 		if shared && !d.Writable() {
 			r.Flags |= mm.VMAReadOnly

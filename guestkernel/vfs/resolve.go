@@ -95,13 +95,13 @@ func (w *walker) cross(p Path) error {
 	return nil
 }
 
-// absolute goes to the root for a path or link that starts with a slash.
-func (w *walker) absolute() error {
+// absolute goes to the root for a path or link that starts with a slash. A path that starts there has left no mount.
+func (w *walker) absolute(link bool) error {
 	if w.restrict&ResolveBeneath != 0 {
 		return unix.EXDEV
 	}
 	at := w.root.top()
-	if w.restrict&ResolveNoXDev != 0 && at.Mount != w.at.Mount {
+	if link && w.restrict&ResolveNoXDev != 0 && at.Mount != w.at.Mount {
 		return unix.EXDEV
 	}
 	w.at = at
@@ -137,7 +137,7 @@ func (w *walker) parent(path string) (last, error) {
 		return last{}, unix.ENOENT
 	}
 	if path[0] == '/' {
-		if err := w.absolute(); err != nil {
+		if err := w.absolute(false); err != nil {
 			return last{}, err
 		}
 	}
@@ -164,7 +164,7 @@ func (w *walker) parent(path string) (last, error) {
 					return last{}, unix.ENOENT
 				}
 				if target[0] == '/' {
-					if err := w.absolute(); err != nil {
+					if err := w.absolute(true); err != nil {
 						return last{}, err
 					}
 				}
