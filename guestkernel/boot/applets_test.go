@@ -54,7 +54,7 @@ func TestSystemApplets(t *testing.T) {
 		{"stat fields", "awk '{print NF}' /proc/self/stat", "^52\n$"},
 		{"status", "grep -E '^(Name|State|Threads|Uid)' /proc/self/status", "^Name:\tgrep\nState:\tR \\(running\\)\nUid:\t0\t0\t0\t0\nThreads:\t1\n$"},
 		{"zombie", "sh -c 'sleep 0 & echo $! > /tmp/z; exec sleep 3' & p=$!; sleep 1; grep State /proc/$(cat /tmp/z)/status; kill $p", "^State:\tZ \\(zombie\\)\n$"},
-		{"mount lists", "mount | grep -c .; grep ' / ' /proc/mounts", "^4\nrootfs / rootfs rw,relatime 0 0\n$"},
+		{"mount lists", "mount | grep -c .; grep ' / ' /proc/mounts", "^6\nrootfs / rootfs rw,relatime,mode=755 0 0\n$"},
 		{"mount and umount", "mkdir /tmp/m; mount -t tmpfs -o size=1m none /tmp/m; echo x > /tmp/m/f; df -k /tmp/m | tail -1; umount /tmp/m; ls /tmp/m | wc -l", `^none +1024 +4 +1020 +0% /tmp/m` + "\n0\n$"},
 		{"busy mount", "mkdir -p /tmp/b; mount -t tmpfs none /tmp/b; cd /tmp/b; umount /tmp/b 2>&1; cd /; umount /tmp/b; echo $?", "Device or resource busy\n0\n$"},
 		{"full", "mkdir -p /tmp/s; mount -t tmpfs -o size=8k none /tmp/s; dd if=/dev/zero of=/tmp/s/f bs=4k count=5 2>&1 | grep -o 'No space.*'; stat -c %s /tmp/s/f; umount /tmp/s", "^No space left on device\n8192\n$"},

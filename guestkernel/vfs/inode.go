@@ -91,6 +91,7 @@ type Attrs struct {
 	refs                       int // open descriptions
 	writers                    int // descriptions open for writing; below zero: programs running from the file
 	destroyed                  bool
+	nameable                   bool // made by O_TMPFILE without O_EXCL: may get its first name
 	locks                      *flockState
 	records                    *recordLocks
 	watchers                   atomic.Pointer[watchSet]
@@ -141,11 +142,19 @@ func (a *Attrs) Nlink() uint32 {
 	return a.nlink
 }
 
+// mayBeLinked says whether the file has a name, or may get its first.
+func (a *Attrs) mayBeLinked() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.nlink > 0 || a.nameable
+}
+
 // AddLinks changes the link count by n and sets ctime.
 func (a *Attrs) AddLinks(n int32) {
 	now := Now()
 	a.mu.Lock()
 	a.nlink += uint32(n)
+	a.nameable = false
 	a.ctime = now
 	a.mu.Unlock()
 }

@@ -169,7 +169,7 @@ func Link(c Caller, old Path, at At, path string) error {
 		switch {
 		case old.Dentry.isDir():
 			return nil, unix.EPERM
-		case i.Attributes().Nlink() == 0:
+		case !i.Attributes().mayBeLinked():
 			return nil, unix.ENOENT
 		}
 		return i, dir.inode.Link(c, name, i)

@@ -229,6 +229,7 @@ func openTemporary(c Caller, at At, path string, flags, mode uint32) (*Descripti
 	if err != nil {
 		return nil, err
 	}
+	i.Attributes().nameable = flags&unix.O_EXCL == 0
 	p := Path{dir.Mount, &Dentry{sb: dir.Dentry.sb, inode: i, parent: dir.Dentry, name: "#tmpfile", dead: true}}
 	return OpenPath(c, p, flags&^(unix.O_TMPFILE|unix.O_CREAT), true)
 }
