@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 // RINGO_PLANTS selects by a part of the name.
 func TestPlants(t *testing.T) {
 	if os.Getenv("RINGO_E2E") == "" {
-		t.Skip("boots guests: run `make e2e`")
+		t.Skip("boots guests: run `make plants`")
 	}
 	for _, arch := range hosted.Arches {
 		t.Run(arch, func(t *testing.T) {
