@@ -218,6 +218,7 @@ type Counters struct {
 	Suppressed uint64 // records that a filter or an allow rule took
 	Lost       uint64 // accesses that are known to have gone unrecorded; 0 expected
 	Steps      uint64 // instructions stepped over
+	Emulated   uint64 // instructions that the monitor has carried out in the guest's place
 	Exits      uint64 // exits of KVM_RUN that the engines caused
 }
 
@@ -228,6 +229,7 @@ func (c *Counters) Add(o Counters) {
 	c.Suppressed += o.Suppressed
 	c.Lost += o.Lost
 	c.Steps += o.Steps
+	c.Emulated += o.Emulated
 	c.Exits += o.Exits
 }
 

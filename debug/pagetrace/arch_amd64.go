@@ -2,6 +2,7 @@ package pagetrace
 
 import (
 	"ringo/arch/amd64/disasm"
+	"ringo/arch/amd64/emulate"
 	"ringo/arch/amd64/store"
 	"ringo/arch/amd64/vcpu"
 )
@@ -21,4 +22,7 @@ var (
 	advanced    = store.Advanced
 	decodeDebug = vcpu.DecodeDebug
 	disassemble = disasm.Decode
+
+	decodeEmulated = emulate.Decode
+	settledFor     = emulate.Settled
 )

@@ -1,8 +1,9 @@
 // Package pagetrace tells of every access to ranges of guest-physical memory, through whatever virtual address, by closing
 // the pages in the mapping that KVM uses.
 //
-// A store to a closed page ends KVM_RUN with EFAULT at the store, with nothing carried out. The engine then, in an
-// exclusive section of the machine (all other vCPUs stand still, as KVM has one second-level table for all):
+// A store to a closed page ends KVM_RUN with EFAULT at the store, with nothing carried out. An ordinary store, push or atomic
+// operation the engine carries out itself (arch/*/emulate), in the monitor's view of memory: the page stays closed, and the other
+// vCPUs run on. Otherwise it, in an exclusive section of the machine (all other vCPUs stand still, as KVM has one second-level table for all):
 // finds out what the instruction is going to access (arch/*/store, the guest's page tables), remembers the pages, opens
 // them, lets the vCPU carry out this one instruction with interrupts kept away, compares, closes the pages again and tells
 // the sinks of the ranges concerned. Old and new bytes are exact, stores that change nothing are told too, and accesses to
@@ -40,12 +41,17 @@ type Machine interface {
 	Kick(id int)
 	Stopped() bool
 	Elapsed() time.Duration
+	Settled(id int) (bool, error)
+	Carried(id int, before, after *Registers) error
+	VectorRegister(id, n int) ([16]byte, error)
 }
 
 // Memory is guest RAM: *machine.Memory.
 type Memory interface {
 	Peek(gpa uint64, p []byte) int
 	Poke(gpa uint64, p []byte) error
+	Update(gpa uint64, n int, f func(old uint64) uint64) (was, is uint64, err error)
+	Store(gpa uint64, p []byte) error
 	ReadVirtual(r *Registers, gva uint64, n int) []byte
 	Walk(r *Registers, gva uint64) pagetable.Walk
 }
@@ -84,6 +90,8 @@ type Config struct {
 	Act func(w *hit.Write, a hit.Action)
 	// StepTime is how long a step may take before it is given up; 0 means a default.
 	StepTime time.Duration
+	// StepOnly: the vCPU carries out every instruction itself, none is emulated.
+	StepOnly bool
 }
 
 const (
@@ -115,6 +123,8 @@ type Watch struct {
 	id     int
 	sink   hit.Sink
 	closed atomic.Bool
+
+	concurrent bool
 }
 
 // page is a page with watched bytes.
@@ -134,8 +144,12 @@ type Engine struct {
 	stuck map[int]stuck
 	done  []write // by devices, the last ones
 
+	emulation sync.Mutex // taken before mu, not by steps: they are alone
+	texts     texts
+
 	watched                                         atomic.Int64 // pages, for who must not take mu for nothing
 	hits, elsewhere, suppressed, lost, steps, exits atomic.Uint64
+	emulations                                      atomic.Uint64
 }
 
 // stuck counts faults of a vCPU at one place that no page explains.
@@ -181,6 +195,7 @@ func (e *Engine) Name() string { return hit.PageEngine.String() }
 func (e *Engine) Counters() hit.Counters {
 	return hit.Counters{
 		Hits: e.hits.Load(), Elsewhere: e.elsewhere.Load(), Suppressed: e.suppressed.Load(), Lost: e.lost.Load(), Steps: e.steps.Load(), Exits: e.exits.Load(),
+		Emulated: e.emulations.Load(),
 	}
 }
 
@@ -188,12 +203,14 @@ func (e *Engine) Counters() hit.Counters {
 type Options struct {
 	Reads bool // reads too, not only writes: the guest then leaves at each read of the pages
 	ID    int  // for hit.Write.Watch
+	// Concurrent: the sink may be called while other vCPUs run, one call at a time. Without it they stand still.
+	Concurrent bool
 }
 
 // Watch tells sink of each write to the ranges, from its return on, by whomever. It may be called on any thread that is not in
 // Sink.Hit with locks of its own.
 func (e *Engine) Watch(ranges []Range, o Options, sink hit.Sink) (*Watch, error) {
-	w := &Watch{e: e, ranges: slices.Clone(ranges), reads: o.Reads, id: o.ID, sink: sink}
+	w := &Watch{e: e, ranges: slices.Clone(ranges), reads: o.Reads, id: o.ID, sink: sink, concurrent: o.Concurrent}
 	for _, r := range ranges {
 		if r.Size == 0 || r.end() < r.GPA || r.Size > maxPages*pageSize {
 			return nil, fmt.Errorf("watch of %#x bytes at GPA %#x: empty, too large or wraps around", r.Size, r.GPA)

@@ -19,8 +19,12 @@ func (r *ram) Peek(gpa uint64, p []byte) int {
 	}
 	return copy(p, r.b[gpa:])
 }
-func (r *ram) Poke(gpa uint64, p []byte) error              { copy(r.b[gpa:], p); return nil }
-func (r *ram) ReadVirtual(*Registers, uint64, int) []byte   { return nil }
+func (r *ram) Poke(gpa uint64, p []byte) error            { copy(r.b[gpa:], p); return nil }
+func (r *ram) ReadVirtual(*Registers, uint64, int) []byte { return nil }
+func (r *ram) Store(gpa uint64, p []byte) error           { copy(r.b[gpa:], p); return nil }
+func (r *ram) Update(uint64, int, func(uint64) uint64) (uint64, uint64, error) {
+	return 0, 0, nil
+}
 func (r *ram) Walk(_ *Registers, gva uint64) pagetable.Walk { return pagetable.Walk{VA: gva} }
 
 // clock is the only thing about the machine that these tests need.

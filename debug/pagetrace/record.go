@@ -42,7 +42,7 @@ func (s *step) base() *hit.Write {
 	}
 	if !s.event {
 		h.PC, h.Code = s.r.PC(), s.code
-		h.Instruction, _ = disassemble(s.code, h.PC, nil)
+		h.Instruction = s.e.texts.of(s.code, h.PC)
 	}
 	return h
 }

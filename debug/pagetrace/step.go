@@ -27,7 +27,19 @@ func (e *Engine) Fault(id int) (handled bool, err error) {
 	if !ever {
 		return false, nil
 	}
+	v, err := e.emulate(id, false)
+	if v == emulated || err != nil {
+		e.explained(id)
+		return true, err
+	}
 	err = e.c.Machine.Exclusive(id, func() error {
+		if v == needsAlone {
+			if v, err = e.emulate(id, true); v == emulated || err != nil {
+				handled = true
+				e.explained(id)
+				return err
+			}
+		}
 		handled, err = e.over(id, false)
 		return err
 	})
@@ -129,6 +141,12 @@ func (s *step) look() error {
 		s.until = []uint64{handler}
 		return nil
 	}
+	s.decode()
+	return nil
+}
+
+// decode is look for an instruction.
+func (s *step) decode() {
 	s.code = s.read(s.r.PC(), instructionLength)
 	env := s.e.c.Environment
 	env.Code = s.read
@@ -138,7 +156,6 @@ func (s *step) look() error {
 	if len(s.code) > s.in.Len && s.in.Len > 0 {
 		s.code = s.code[:s.in.Len]
 	}
-	return nil
 }
 
 var kinds = map[store.Class]hit.Kind{

@@ -52,6 +52,8 @@ type Config struct {
 	Held func(w *hit.Write, release func())
 	// Ended is told before the guest is ended because a sink answered hit.End. It may be nil.
 	Ended func(w *hit.Write)
+	// StepOnly: see pagetrace.Config.
+	StepOnly bool
 }
 
 // Owner is the debug state of one guest. It implements machine.Tracer. Its methods may be called from any goroutine, those that
@@ -93,7 +95,7 @@ func New(c Config) *Owner {
 			return &d
 		},
 		Next: func() uint64 { return o.seq.Add(1) },
-		Act:  o.act, Around: o.around,
+		Act:  o.act, Around: o.around, StepOnly: c.StepOnly,
 	})
 	return o
 }
@@ -295,7 +297,7 @@ func (o *Owner) trace(w *Watch) error {
 			gva, left = gva+n, left-n
 		}
 	}
-	page, err := o.engine.Watch(ranges, pagetrace.Options{Reads: w.Reads, ID: w.ID}, w.Sink)
+	page, err := o.engine.Watch(ranges, pagetrace.Options{Reads: w.Reads, ID: w.ID, Concurrent: true}, w.Sink)
 	if err != nil {
 		return err
 	}

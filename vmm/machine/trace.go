@@ -196,6 +196,37 @@ func (m *Machine) UnmaskInterrupts(id int, r *Registers) error {
 	return c.v.UnmaskInterrupts(r)
 }
 
+// Settled, Carried and VectorRegister are for instructions that the monitor carries out in the place of a vCPU that is with its Tracer; see
+// arch/*/vcpu.
+func (m *Machine) Settled(id int) (bool, error) {
+	c, unlock, err := m.still(id)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	return c.v.Settled()
+}
+
+// Carried gives the vCPU the state behind the instruction.
+func (m *Machine) Carried(id int, before, after *Registers) error {
+	c, unlock, err := m.still(id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.v.Carried(before, after)
+}
+
+// VectorRegister reads one of its vector registers.
+func (m *Machine) VectorRegister(id, n int) (x [16]byte, err error) {
+	c, unlock, err := m.still(id)
+	if err != nil {
+		return x, err
+	}
+	defer unlock()
+	return c.v.VectorRegister(n)
+}
+
 // DebugSlots is how many hardware breakpoints and watchpoints a vCPU has.
 func (m *Machine) DebugSlots() DebugSlots { return m.vm.DebugSlots() }
 

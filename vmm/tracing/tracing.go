@@ -16,7 +16,8 @@ type Options struct {
 	Held          func(w *hit.Write, release func())
 	Ended         func(w *hit.Write)
 
-	mutate func(watch.Machine) watch.Machine // for tests that break it
+	mutate   func(watch.Machine) watch.Machine // for tests that break it
+	stepOnly bool                              // for tests of steps
 }
 
 // New makes the owner of m's debug state and lets it see everything. Before m runs.
@@ -33,7 +34,7 @@ func New(m *machine.Machine, o Options) *watch.Owner {
 		Machine: target, Memory: mem,
 		Protect:     func(gpa, size uint64, p pagetrace.Page) error { return mem.Protect(gpa, size, pages[p]) },
 		Environment: m.StoreEnvironment(), Probe: o.Probe, CanBlock: m.CanBlockInterrupts(),
-		FunctionStart: o.FunctionStart, Held: o.Held, Ended: o.Ended,
+		FunctionStart: o.FunctionStart, Held: o.Held, Ended: o.Ended, StepOnly: o.stepOnly,
 	})
 	m.Trace(owner)
 	mem.Observe(func(a machine.Access) { owner.Device(a.GPA, a.Size, a.Write, a.Data, a.Source.String()) })

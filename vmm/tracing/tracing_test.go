@@ -196,9 +196,12 @@ type expected struct {
 // Every kind of store is told with its exact bytes, in order, and the guest computes as without.
 func TestOnKVMEveryKindOfStore(t *testing.T) {
 	kvmtest.Require(t)
-	for _, cpus := range []int{1, 2} {
+	for _, c := range []struct {
+		cpus     int
+		stepOnly bool
+	}{{1, false}, {2, false}, {2, true}} {
 		l := new(log)
-		m, w, stop := guest(t, cpus, "entryStores", Options{}, func(m *machine.Machine, w *watch.Owner) {
+		m, w, stop := guest(t, c.cpus, "entryStores", Options{stepOnly: c.stepOnly}, func(m *machine.Machine, w *watch.Owner) {
 			if err := m.Memory().Poke(dataGPA()+said, []byte("moved by string!")); err != nil {
 				t.Fatal(err)
 			}
@@ -226,10 +229,10 @@ func TestOnKVMEveryKindOfStore(t *testing.T) {
 		if len(l.hits) < len(want) {
 			t.Errorf("%d hits, want %d", len(l.hits), len(want))
 		}
-		if c := w.Counters(); c.Lost != 0 || c.Exits > 10*c.Steps {
-			t.Errorf("counters: %+v", c)
+		if n := w.Counters(); n.Lost != 0 || n.Exits > 10*(n.Steps+n.Emulated) || (n.Emulated == 0) != c.stepOnly {
+			t.Errorf("counters: %+v", n)
 		} else {
-			t.Logf("%d vCPUs: %v; %d exits, %d steps", cpus, c, c.Exits, c.Steps)
+			t.Logf("%+v: %v; %d exits, %d steps, %d emulated", c, n, n.Exits, n.Steps, n.Emulated)
 		}
 		// What the hits say is what is there.
 		image := make([]byte, 0x2000)
@@ -247,9 +250,11 @@ func TestOnKVMEveryKindOfStore(t *testing.T) {
 // Stores of two vCPUs to one page: none lost, none doubled, each vCPU's in order, the old value of each the one before.
 func TestOnKVMStoresOfTwoCPUs(t *testing.T) {
 	kvmtest.Require(t)
-	wrong, _ := countStores(t, 100, Options{})
-	for _, w := range wrong {
-		t.Error(w)
+	for _, stepOnly := range []bool{false, true} {
+		wrong, _ := countStores(t, 100, Options{stepOnly: stepOnly})
+		for _, w := range wrong {
+			t.Errorf("step only %t: %s", stepOnly, w)
+		}
 	}
 }
 
@@ -299,7 +304,7 @@ func (careless) Exclusive(_ int, f func() error) error { return f() }
 func TestOnKVMStoresAreLostWithoutThePause(t *testing.T) {
 	kvmtest.Require(t)
 	for range 10 {
-		wrong, _ := countStores(t, 300, Options{mutate: func(m watch.Machine) watch.Machine { return careless{m} }})
+		wrong, _ := countStores(t, 300, Options{stepOnly: true, mutate: func(m watch.Machine) watch.Machine { return careless{m} }})
 		if len(wrong) > 0 {
 			t.Logf("noticed: %s", wrong[0])
 			return
@@ -464,19 +469,23 @@ func TestOnKVMFigures(t *testing.T) {
 	t.Logf("page engine: %d stores of two vCPUs to one page, %d hits, %d lost, %.2f exits a hit, %v a hit", n, c.Hits, c.Lost, float64(c.Exits)/float64(c.Hits), time.Since(began)/time.Duration(max(c.Hits, 1)))
 }
 
-// Atomic additions of two vCPUs to one watched word: none is lost, by lock prefix or exclusive pair.
+// Atomic additions of two vCPUs to one watched word: none is lost, by lock prefix or exclusive pair, stepped over or emulated.
 func TestOnKVMAtomics(t *testing.T) {
 	kvmtest.Require(t)
-	const n = 60
+	testAtomics(t, 60, false)
+	testAtomics(t, 60, true)
+}
+
+func testAtomics(t *testing.T, n uint64, stepOnly bool) {
 	l := new(log)
-	m, w, _ := guest(t, 2, "entryAdd", Options{}, func(m *machine.Machine, w *watch.Owner) {
+	m, w, _ := guest(t, 2, "entryAdd", Options{stepOnly: stepOnly}, func(m *machine.Machine, w *watch.Owner) {
 		put(t, m, said, n)
 		put(t, m, said+16, 2)
 		if _, err := w.Add(watch.Request{GPA: dataGPA(), Physical: true, Len: 8, Sink: l}); err != nil {
 			t.Fatal(err)
 		}
 	})
-	if word(m, 0) != 2*n || len(l.hits) != 2*n {
+	if word(m, 0) != 2*n || uint64(len(l.hits)) != 2*n {
 		t.Errorf("%d after %d hits, want %d: %v", word(m, 0), len(l.hits), 2*n, w.Counters())
 	}
 	for i, h := range l.hits {

@@ -17,15 +17,19 @@ type Registers struct {
 	TPIDR, TPIDREL0, MPIDR                      uint64
 }
 
-// fields are the registers with their ids of KVM_GET_ONE_REG.
-func (r *Registers) fields() []field {
+// core are the registers that instructions change, with their ids of KVM_GET_ONE_REG.
+func (r *Registers) core() []field {
 	out := make([]field, 0, len(r.X)+18)
 	for i := range r.X {
 		out = append(out, field{regCore | coreX + uint64(2*i), &r.X[i]})
 	}
-	return append(out,
-		field{regCore | coreSP, &r.SPEL0}, field{regCore | coreSPEL1, &r.SPEL1}, field{regCore | corePC, &r.ProgramCounter},
-		field{regCore | corePSTATE, &r.PSTATE}, field{regCore | coreELR, &r.ELR}, field{regCore | coreSPSR, &r.SPSR},
+	return append(out, field{regCore | coreSP, &r.SPEL0}, field{regCore | coreSPEL1, &r.SPEL1}, field{regCore | corePC, &r.ProgramCounter},
+		field{regCore | corePSTATE, &r.PSTATE})
+}
+
+// fields are all registers.
+func (r *Registers) fields() []field {
+	return append(r.core(), field{regCore | coreELR, &r.ELR}, field{regCore | coreSPSR, &r.SPSR},
 		field{regESR, &r.ESR}, field{regFAR, &r.FAR}, field{regSCTLR, &r.SCTLR}, field{regTCR, &r.TCR}, field{regTTBR0, &r.TTBR0},
 		field{regTTBR1, &r.TTBR1}, field{regMAIR, &r.MAIR}, field{regVBAR, &r.VBAR}, field{regCPACR, &r.CPACR},
 		field{regTPIDR, &r.TPIDR}, field{regTPEL0, &r.TPIDREL0}, field{regMPIDR, &r.MPIDR},
