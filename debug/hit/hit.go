@@ -201,7 +201,8 @@ const (
 )
 
 // Sink takes records. Hit is called on the thread of the vCPU that made the access, or on the goroutine
-// of a device; with page protection the access is complete and all other vCPUs stand still. It must not
+// of a device; with page protection the access is complete, and all other vCPUs stand still unless the sink takes
+// concurrent calls (pagetrace.Options), of which there is one at a time. It must not
 // wait for the guest and must not pause it (it may answer Hold). It may keep w but not w.Guest.
 type Sink interface{ Hit(w *Write) Action }
 
