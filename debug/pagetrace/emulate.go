@@ -29,7 +29,8 @@ func (e *Engine) emulate(id int, alone bool) (verdict, error) {
 	if settled, err := m.Settled(id); err != nil || !settled {
 		return notEmulated, err
 	}
-	r, err := m.Registers(id)
+	// Nothing below looks at other registers than these: not the decoders, not what a hit says.
+	r, err := m.AtInstruction(id, func(r *Registers) []byte { return e.c.Memory.ReadVirtual(r, r.PC(), instructionLength) })
 	if err != nil {
 		return notEmulated, err
 	}

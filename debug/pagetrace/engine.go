@@ -42,6 +42,7 @@ type Machine interface {
 	Stopped() bool
 	Elapsed() time.Duration
 	Settled(id int) (bool, error)
+	AtInstruction(id int, fetch func(r *Registers) []byte) (*Registers, error)
 	Carried(id int, before, after *Registers) error
 	VectorRegister(id, n int) ([16]byte, error)
 }

@@ -196,7 +196,7 @@ func (m *Machine) UnmaskInterrupts(id int, r *Registers) error {
 	return c.v.UnmaskInterrupts(r)
 }
 
-// Settled, Carried and VectorRegister are for instructions that the monitor carries out in the place of a vCPU that is with its Tracer; see
+// Settled, AtInstruction, Carried and VectorRegister are for instructions that the monitor carries out in the place of a vCPU that is with its Tracer; see
 // arch/*/vcpu.
 func (m *Machine) Settled(id int) (bool, error) {
 	c, unlock, err := m.still(id)
@@ -205,6 +205,16 @@ func (m *Machine) Settled(id int) (bool, error) {
 	}
 	defer unlock()
 	return c.v.Settled()
+}
+
+// AtInstruction reads the registers that matter for the instruction at PC.
+func (m *Machine) AtInstruction(id int, fetch func(r *Registers) []byte) (*Registers, error) {
+	c, unlock, err := m.still(id)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return c.v.AtInstruction(fetch)
 }
 
 // Carried gives the vCPU the state behind the instruction.
