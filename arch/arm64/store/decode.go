@@ -297,8 +297,8 @@ func (d *decoder) single(vector bool) {
 	switch {
 	case vector:
 		load, scale = opc&1 != 0, size|opc&2<<1
-	case size == 3 && opc == 2:
-		return // prefetch, or with the other forms nothing
+	case size == 3 && opc == 2 && (d.bit(24) || !d.bit(21) || d.field(11, 10) == 2):
+		return // prefetch, or with the other forms nothing; elsewhere these are the order of an atomic operation
 	}
 	if scale > 4 {
 		d.in.Unknown = true

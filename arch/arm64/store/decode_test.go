@@ -57,6 +57,7 @@ func TestStores(t *testing.T) {
 		{"CASAL X0, X2, [X1]", 0xc8e0fc22, store.Atomic, store.Operand{GVA: 0x20000, Len: 8, Read: true, Write: true}},
 		{"CASP X0, X1, X2, X3, [X4]", 0x48207c82, store.Atomic, store.Operand{GVA: 0x50000, Len: 16, Read: true, Write: true}},
 		{"LDADDAL W0, W2, [X1]", 0xb8e00022, store.Atomic, store.Operand{GVA: 0x20000, Len: 4, Read: true, Write: true}},
+		{"LDADDA X0, X2, [X1]", 0xf8a00022, store.Atomic, store.Operand{GVA: 0x20000, Len: 8, Read: true, Write: true}},
 		{"SWPAL X0, X2, [X1]", 0xf8e08022, store.Atomic, store.Operand{GVA: 0x20000, Len: 8, Read: true, Write: true}},
 		{"DC ZVA, X3", 0xd50b7423, store.ZeroBlock, store.Operand{GVA: 0x40000, Len: 64, Write: true}},
 		{"LDR X0, .+8", 0x58000040, store.Plain, store.Operand{GVA: 0x400008, Len: 8, Read: true}},
