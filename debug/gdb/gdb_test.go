@@ -61,6 +61,7 @@ var fakeDescription = &tdesc.Description{Architecture: "i386:x86-64", Features: 
 	{Name: "fp", Bits: 64}, {Name: "sp", Bits: 64}, {Name: "pc", Bits: 64}, {Name: "flags", Bits: 64},
 }}}}
 
+func (f *fake) Notes() <-chan string            { return nil }
 func (f *fake) Description() *tdesc.Description { return fakeDescription }
 func (f *fake) FP() int                         { return 0 }
 func (f *fake) SP() int                         { return 1 }

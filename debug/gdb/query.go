@@ -168,10 +168,8 @@ func (s *session) monitor(text []byte) ([]byte, error) {
 	}
 	var broken error
 	err := s.t.Monitor(s.general, strings.TrimSpace(string(command)), func(out string) {
-		for len(out) > 0 && broken == nil {
-			n := min(len(out), 4096)
-			broken = s.l.write(appendHex([]byte("O"), []byte(out[:n])))
-			out = out[n:]
+		if broken == nil {
+			broken = s.show(out)
 		}
 	})
 	if err != nil && broken == nil {

@@ -78,6 +78,8 @@ func Serve(conn io.ReadWriter, t Target) error {
 			err = s.packet(p)
 		case stop := <-s.stops():
 			err = s.stopped(stop)
+		case text := <-s.notes():
+			err = s.show(text)
 		}
 		if err != nil {
 			return err
@@ -92,6 +94,26 @@ func (s *session) stops() <-chan Stop {
 		return nil
 	}
 	return s.t.Stops()
+}
+
+// notes can be shown only while gdb waits for a stop.
+func (s *session) notes() <-chan string {
+	if !s.running {
+		return nil
+	}
+	return s.t.Notes()
+}
+
+// show lets gdb print text.
+func (s *session) show(text string) error {
+	for len(text) > 0 {
+		n := min(len(text), 4096)
+		if err := s.l.write(appendHex([]byte("O"), []byte(text[:n]))); err != nil {
+			return err
+		}
+		text = text[n:]
+	}
+	return nil
 }
 
 // packet handles one packet. Its error ends the connection.
@@ -266,10 +288,18 @@ func (s *session) stopped(stop Stop) error {
 	s.steps = nil
 	s.done = stop.Exited
 	s.general, s.resume = stop.CPU+1, stop.CPU+1
-	if stop.Text != "" {
-		if err := s.l.write(appendHex([]byte("O"), []byte(stop.Text))); err != nil {
-			return err
+	for more := true; more; {
+		select {
+		case text := <-s.t.Notes():
+			if err := s.show(text); err != nil {
+				return err
+			}
+		default:
+			more = false
 		}
+	}
+	if err := s.show(stop.Text); err != nil {
+		return err
 	}
 	return s.l.write(s.report(stop))
 }

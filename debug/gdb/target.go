@@ -91,6 +91,8 @@ type Target interface {
 	StepOver(cpu int) error
 	// Stops delivers one Stop for each Continue.
 	Stops() <-chan Stop
+	// Notes are texts for the user that belong to no stop; they are shown while the guest runs, and with the next stop.
+	Notes() <-chan string
 	// Interrupt asks a guest that runs to stop. Any goroutine. A stop that is on its way anyway counts.
 	Interrupt()
 

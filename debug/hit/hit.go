@@ -194,8 +194,6 @@ type Action uint8
 // Actions; the strongest of several sinks counts.
 const (
 	Continue Action = iota
-	// Hold stops all vCPUs once the access is complete, until the holder resumes them.
-	Hold
 	// End ends the guest once the access is complete.
 	End
 )
@@ -203,7 +201,8 @@ const (
 // Sink takes records. Hit is called on the thread of the vCPU that made the access, or on the goroutine
 // of a device; with page protection the access is complete, and all other vCPUs stand still unless the sink takes
 // concurrent calls (pagetrace.Options), of which there is one at a time. It must not
-// wait for the guest and must not pause it (it may answer Hold). It may keep w but not w.Guest.
+// wait for the guest and must not pause it; a machine.Hold makes the guest stand still behind the access. It may keep w but not
+// w.Guest.
 type Sink interface{ Hit(w *Write) Action }
 
 // Func makes a function a Sink.

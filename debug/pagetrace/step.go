@@ -70,6 +70,7 @@ type step struct {
 
 	after   *Registers
 	faulted bool // it ended in an exception of the guest
+	stopped bool // the machine stopped before it was carried out
 }
 
 func (s *step) read(gva uint64, n int) []byte { return s.e.c.Memory.ReadVirtual(s.r, gva, n) }
@@ -105,7 +106,9 @@ func (e *Engine) over(id int, asked bool) (handled bool, err error) {
 		err = s.clean()
 	}
 	var records []record
-	if err == nil {
+	if s.stopped {
+		after = nil
+	} else if err == nil {
 		records = s.records()
 	}
 	if closeErr := s.close(); err == nil {
@@ -366,6 +369,7 @@ func (s *step) enter(d *GuestDebug, ends int, began time.Time) error {
 		switch {
 		case errors.Is(err, kvm.ErrInterrupted), errors.Is(err, kvm.ErrKicked):
 			if m.Stopped() {
+				s.stopped = true
 				return nil
 			}
 			if time.Since(began) >= s.e.c.StepTime {

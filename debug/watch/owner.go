@@ -27,8 +27,8 @@ type Machine interface {
 	InjectDebug(id int, x *kvm.Exit, d *GuestDebug) error
 	OnCPU(id int, f func() error) error
 	Pause(ctx context.Context) (release func(), err error)
-	Hold() (release func())
 	End()
+	Complete(id int) bool
 	DebugSlots() DebugSlots
 }
 
@@ -47,9 +47,8 @@ type Config struct {
 	CanBlock bool
 	// FunctionStart is where the function at pc begins. It may be nil.
 	FunctionStart func(pc uint64) (start uint64, ok bool)
-	// Held is told of a hit whose sink answered hit.Hold, on the thread of a vCPU: the guest stands still until release. Nil:
-	// such answers are not obeyed.
-	Held func(w *hit.Write, release func())
+	// Walk translates a GVA for who does not say by which page tables; nil: those in force on vCPU 0. The guest stands still.
+	Walk func(gva uint64) pagetable.Walk
 	// Ended is told before the guest is ended because a sink answered hit.End. It may be nil.
 	Ended func(w *hit.Write)
 	// StepOnly: see pagetrace.Config.
@@ -74,24 +73,26 @@ type Owner struct {
 	watches map[int]*Watch
 	breaks  map[int]*Breakpoint
 	soft    map[uint64]*patch // by GPA
-	debug   GuestDebug        // in force on every vCPU
+	steps   map[int]*step     // vCPUs that are to carry out one instruction when the guest goes on
+	debug   GuestDebug        // in force on every vCPU, but for steps
 	pieces  []*Watch          // whose debug.Watchpoints are, by index
 	points  []*Breakpoint     // whose debug.Breakpoints are
 	forced  []*Watch          // what the instruction about to be carried out is known to access, for around
-	over    map[int]uint64    // vCPUs that stand at a breakpoint that has been told, and where
+	told    map[int]uint64    // vCPUs that go on from a breakpoint that has been told, and where
+	broken  error             // the first failure where nobody could be told
 
 	hits, exits, lost atomic.Uint64
 }
 
 // New makes the Owner of a machine, which has to be told to trace with it.
 func New(c Config) *Owner {
-	o := &Owner{c: c, watches: map[int]*Watch{}, breaks: map[int]*Breakpoint{}, soft: map[uint64]*patch{}, over: map[int]uint64{}}
+	o := &Owner{c: c, watches: map[int]*Watch{}, breaks: map[int]*Breakpoint{}, soft: map[uint64]*patch{}, steps: map[int]*step{}, told: map[int]uint64{}}
 	o.engine = pagetrace.New(pagetrace.Config{
 		Machine: c.Machine, Memory: c.Memory, Protect: c.Protect, Environment: c.Environment, Breakpoints: func() int { return o.working().Breakpoints }, CanBlock: c.CanBlock,
-		Debug: func(int) *GuestDebug {
+		Debug: func(id int) *GuestDebug {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			d := o.debug
+			d := o.debugOf(id)
 			return &d
 		},
 		Next: func() uint64 { return o.seq.Add(1) },
@@ -125,8 +126,8 @@ func (o *Owner) working() DebugSlots {
 	return DebugSlots{}
 }
 
-// Engine is the page engine, for who watches guest-physical ranges by itself (the stack guard).
-func (o *Owner) Engine() *pagetrace.Engine { return o.engine }
+// Pages is the page engine, for who watches guest-physical ranges by itself (the stack guard).
+func (o *Owner) Pages() *pagetrace.Engine { return o.engine }
 
 // Counters are those of all engines.
 func (o *Owner) Counters() hit.Counters {
@@ -137,15 +138,13 @@ func (o *Owner) Counters() hit.Counters {
 
 // act does what a sink has answered.
 func (o *Owner) act(w *hit.Write, a hit.Action) {
-	switch {
-	case a == hit.End:
-		if o.c.Ended != nil {
-			o.c.Ended(w)
-		}
-		o.c.Machine.End()
-	case a == hit.Hold && o.c.Held != nil:
-		o.c.Held(w, o.c.Machine.Hold())
+	if a != hit.End {
+		return
 	}
+	if o.c.Ended != nil {
+		o.c.Ended(w)
+	}
+	o.c.Machine.End()
 }
 
 // Request is what to watch. Either GVA or, with Physical, GPA.
@@ -161,9 +160,10 @@ type Request struct {
 
 // Watch is a watch in force.
 type Watch struct {
-	ID     int
-	Engine hit.Engine // what serves it
+	ID int
 	Request
+
+	engine hit.Engine // guarded by Owner.mu
 
 	page *pagetrace.Watch // PageEngine
 
@@ -201,7 +201,10 @@ func (o *Owner) paused(f func() error) error {
 		return err
 	}
 	defer release()
-	return f()
+	o.mu.Lock()
+	err, o.broken = o.broken, nil
+	o.mu.Unlock()
+	return errors.Join(err, f())
 }
 
 // Add begins a watch and chooses its mechanism: debug registers if the range has a GVA and fits what is left of them, page
@@ -249,7 +252,7 @@ func (o *Owner) registers(w *Watch) bool {
 	for i := range parts {
 		parts[i].Read, parts[i].Write = w.Reads, true
 	}
-	w.Engine, w.parts = hit.DebugRegister, parts
+	w.engine, w.parts = hit.DebugRegister, parts
 	o.watches[w.ID] = w
 	w.last = o.remember(w)
 	return true
@@ -259,6 +262,14 @@ func (o *Owner) registers(w *Watch) bool {
 func (o *Owner) walk(w *Watch, gva uint64) pagetable.Walk {
 	if w.Walk != nil {
 		return w.Walk(gva)
+	}
+	return o.translate(gva)
+}
+
+// translate is the way of a GVA that belongs to no vCPU.
+func (o *Owner) translate(gva uint64) pagetable.Walk {
+	if o.c.Walk != nil {
+		return o.c.Walk(gva)
 	}
 	r, err := o.c.Machine.Registers(0)
 	if err != nil {
@@ -303,7 +314,7 @@ func (o *Owner) trace(w *Watch) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	w.Engine, w.page = hit.PageEngine, page
+	w.engine, w.page, w.parts = hit.PageEngine, page, nil
 	o.watches[w.ID] = w
 	return nil
 }
@@ -321,13 +332,18 @@ func (o *Owner) Remove(id int) error {
 			return w.page.Close()
 		case w != nil:
 			return o.update()
-		case b != nil && b.patch != nil:
-			return o.unpatch(b)
 		case b != nil:
-			return o.update()
+			return o.unbreak(b)
 		}
 		return fmt.Errorf("%w: %d", ErrUnknown, id)
 	})
+}
+
+// Engine is what serves a watch. It may change while the watch is in force: a breakpoint can need its debug register.
+func (o *Owner) Engine(w *Watch) hit.Engine {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return w.engine
 }
 
 // Watches are those in force, by ID.
@@ -358,14 +374,39 @@ func (o *Owner) update() error {
 			o.pieces = append(o.pieces, w)
 		}
 	}
-	d := o.debug
 	o.mu.Unlock()
 	for id := range o.c.Machine.CPUs() {
-		if err := o.c.Machine.SetGuestDebug(id, &d); err != nil {
+		if err := o.report(id); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// debugOf is what vCPU id is to report; the caller holds mu.
+func (o *Owner) debugOf(id int) GuestDebug {
+	d := o.debug
+	if o.steps[id] != nil {
+		d.Step, d.BlockInterrupts = true, o.c.CanBlock
+	}
+	return d
+}
+
+// report gives a vCPU that stands still, or is on its own thread, its debug state.
+func (o *Owner) report(id int) error {
+	o.mu.Lock()
+	d := o.debugOf(id)
+	o.mu.Unlock()
+	return o.c.Machine.SetGuestDebug(id, &d)
+}
+
+// failed keeps an error for the next change, which answers it.
+func (o *Owner) failed(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.broken == nil {
+		o.broken = err
+	}
 }
 
 func sortedKeys[V any](m map[int]V) []int {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"ringo/debug/hit"
 	"ringo/debug/pagetrace"
 	"ringo/internal/kvm"
@@ -15,245 +13,50 @@ import (
 	"ringo/internal/store"
 )
 
-// Breakpoint is one in force. Stop is called on the vCPU's thread, which stands at GVA, with the instruction not carried out;
-// its answer is what becomes of the guest. It must not wait for the guest.
-type Breakpoint struct {
-	ID       int
-	GVA      uint64
-	Hardware bool
-	Stop     func(cpu int) hit.Action
-
-	patch *patch
-}
-
-// patch is a software breakpoint's place.
-type patch struct {
-	gpa   uint64
-	saved []byte
-	users int
-}
-
-// Break begins a breakpoint.
-func (o *Owner) Break(gva uint64, hardware bool, stop func(cpu int) hit.Action) (b *Breakpoint, err error) {
-	_ = o.Prepare() // page tracing is not needed
-	slots := o.working()
-	err = o.paused(func() error {
-		o.mu.Lock()
-		o.nextID++
-		b = &Breakpoint{ID: o.nextID, GVA: gva, Hardware: hardware, Stop: stop}
-		used := len(o.debug.Breakpoints)
-		if slots.Shared {
-			used += len(o.debug.Watchpoints)
-		}
-		o.mu.Unlock()
-		if !hardware {
-			if err := o.doPatch(b); err != nil {
-				return err
-			}
-		} else if slots.Breakpoints == 0 {
-			return ErrNoHardware
-		} else if used >= slots.Breakpoints {
-			return fmt.Errorf("%w: %d are in use", ErrSlots, used)
-		}
-		o.mu.Lock()
-		o.breaks[b.ID] = b
-		o.mu.Unlock()
-		return o.update()
-	})
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
-}
-
-// doPatch puts the breakpoint instruction into guest memory.
-func (o *Owner) doPatch(b *Breakpoint) error {
-	r, err := o.c.Machine.Registers(0)
-	if err != nil {
-		return err
-	}
-	w := o.c.Memory.Walk(r, b.GVA)
-	if w.Result != pagetable.WalkMapped || w.PA&0xfff+uint64(len(softwareBreakpoint)) > 0x1000 {
-		return fmt.Errorf("breakpoint at %#x: %w", b.GVA, ErrUnmapped)
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	p := o.soft[w.PA]
-	if p == nil {
-		p = &patch{gpa: w.PA, saved: make([]byte, len(softwareBreakpoint))}
-		o.c.Memory.Peek(p.gpa, p.saved)
-		if err := o.c.Memory.Poke(p.gpa, softwareBreakpoint); err != nil {
-			return err
-		}
-		o.soft[w.PA] = p
-	}
-	p.users++
-	b.patch = p
-	return nil
-}
-
-func (o *Owner) unpatch(b *Breakpoint) error {
-	o.mu.Lock()
-	b.patch.users--
-	last := b.patch.users == 0
-	if last {
-		delete(o.soft, b.patch.gpa)
-	}
-	o.mu.Unlock()
-	if last {
-		if err := o.c.Memory.Poke(b.patch.gpa, b.patch.saved); err != nil {
-			return err
-		}
-	}
-	return o.update()
-}
-
-// Hide puts the guest's own bytes in place of software breakpoints into p, which was read at gpa.
-func (o *Owner) Hide(gpa uint64, p []byte) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, s := range o.soft {
-		for i, b := range s.saved {
-			if at := s.gpa + uint64(i) - gpa; at < uint64(len(p)) {
-				p[at] = b
-			}
-		}
-	}
-}
-
 // Debug implements machine.Tracer.
 func (o *Owner) Debug(id int, x *kvm.Exit) (handled bool, err error) {
 	o.exits.Add(1)
 	o.mu.Lock()
-	d := o.debug
+	d := o.debugOf(id)
 	pieces, points := o.pieces, o.points
 	o.mu.Unlock()
 	stop := decodeDebug(x, &d)
+	if stop.Step {
+		// What the instruction has hit is told first. A breakpoint behind it is met when the vCPU goes on.
+		if len(stop.Watchpoints) > 0 {
+			err = o.behind(id, owners(pieces, stop.Watchpoints))
+		}
+		return true, errors.Join(err, o.stepped(id))
+	}
 	if stop.Software || len(stop.Breakpoints) > 0 {
 		return o.atBreakpoint(id, x, &d, points, stop.Breakpoints)
 	}
 	if len(stop.Watchpoints) == 0 {
-		return true, o.c.Machine.InjectDebug(id, x, &d)
-	}
-	var hit []*Watch
-	for _, i := range stop.Watchpoints {
-		if !slices.Contains(hit, pieces[i]) {
-			hit = append(hit, pieces[i])
-		}
+		return true, o.inject(id, x, &d)
 	}
 	if watchesBehind {
-		return true, o.behind(id, hit)
+		return true, o.behind(id, owners(pieces, stop.Watchpoints))
 	}
-	return true, o.c.Machine.Exclusive(id, func() error { return o.before(id, hit) })
+	return true, o.c.Machine.Exclusive(id, func() error { return o.before(id, owners(pieces, stop.Watchpoints)) })
 }
 
-// atBreakpoint serves hardware and software breakpoints.
-func (o *Owner) atBreakpoint(id int, x *kvm.Exit, d *GuestDebug, points []*Breakpoint, indices []int) (bool, error) {
-	r, err := o.c.Machine.Registers(id)
-	if err != nil {
-		return false, err
-	}
-	var hits []*Breakpoint
+// owners are the watches to which pieces belong, each once.
+func owners(pieces []*Watch, indices []int) (out []*Watch) {
 	for _, i := range indices {
-		if points[i].GVA == r.PC() {
-			hits = append(hits, points[i])
+		if !slices.Contains(out, pieces[i]) {
+			out = append(out, pieces[i])
 		}
 	}
-	o.mu.Lock()
-	if w := o.c.Memory.Walk(r, r.PC()); w.Result == pagetable.WalkMapped {
-		for _, b := range o.breaks {
-			if b.patch != nil && b.patch.gpa == w.PA {
-				hits = append(hits, b)
-			}
-		}
-	}
-	told := o.over[id] == r.PC() && len(hits) > 0
-	delete(o.over, id)
-	o.mu.Unlock()
-	switch {
-	case len(hits) == 0 && len(indices) > 0:
-		return true, nil
-	case len(hits) == 0:
-		return true, o.c.Machine.InjectDebug(id, x, d)
-	case told:
-		return true, o.c.Machine.Exclusive(id, func() error { return o.StepHere(id) })
-	}
-	action := hit.Continue
-	for _, b := range hits {
-		action = max(action, b.Stop(id))
-	}
-	if action == hit.Continue {
-		return true, o.c.Machine.Exclusive(id, func() error { return o.StepHere(id) })
-	}
-	o.mu.Lock()
-	o.over[id] = r.PC()
-	o.mu.Unlock()
-	o.act(nil, action)
-	return true, nil
+	return out
 }
 
-// Step carries out one instruction of a vCPU, for a caller who has paused the guest. Interrupts are kept away.
-func (o *Owner) Step(id int) error {
-	return o.c.Machine.OnCPU(id, func() error { return o.StepHere(id) })
+// inject gives a debug exception back to the guest, whose own it is.
+func (o *Owner) inject(id int, x *kvm.Exit, d *GuestDebug) error {
+	if err := o.c.Machine.InjectDebug(id, x, d); err != nil {
+		return fmt.Errorf("give the guest its own debug exception: %w", err)
+	}
+	return nil
 }
-
-// StepHere is Step on the vCPU's own thread, while all others stand still.
-func (o *Owner) StepHere(id int) (err error) {
-	m := o.c.Machine
-	r, err := m.Registers(id)
-	if err != nil {
-		return err
-	}
-	o.mu.Lock()
-	delete(o.over, id)
-	lifted := o.soft
-	for _, p := range lifted {
-		err = errors.Join(err, o.c.Memory.Poke(p.gpa, p.saved))
-	}
-	restored := o.debug
-	o.mu.Unlock()
-	defer func() {
-		for _, p := range lifted {
-			err = errors.Join(err, o.c.Memory.Poke(p.gpa, softwareBreakpoint))
-		}
-		err = errors.Join(err, m.SetGuestDebug(id, &restored), m.UnmaskInterrupts(id, r))
-	}()
-	d := &GuestDebug{Step: true, BlockInterrupts: o.c.CanBlock}
-	if err := errors.Join(err, m.MaskInterrupts(id, r), m.SetGuestDebug(id, d)); err != nil {
-		return err
-	}
-	var x kvm.Exit
-	for {
-		err := m.Enter(id, &x)
-		o.exits.Add(1)
-		switch {
-		case errors.Is(err, kvm.ErrInterrupted):
-			continue
-		case errors.Is(err, kvm.ErrKicked):
-			if m.Stopped() {
-				return nil
-			}
-			return ErrInterrupted
-		case errors.Is(err, unix.EFAULT):
-			// The page engine steps over the very instruction.
-			if handled, err := o.engine.Fault(id); err != nil || handled {
-				return err
-			}
-			return err
-		case err != nil:
-			return fmt.Errorf("step: KVM_RUN: %w", err)
-		case x.Reason == kvm.ReasonDebug:
-			return nil
-		}
-		if err := m.Serve(id, &x); err != nil || m.Stopped() {
-			return err
-		}
-	}
-}
-
-// ErrInterrupted: somebody wanted the guest to stand still before the step was complete: a halted vCPU takes a
-// step only with the next interrupt.
-var ErrInterrupted = errors.New("the step was interrupted")
 
 // record is what all hits of one instruction have in common.
 func (o *Owner) record(id int, r *Registers) *hit.Write {
@@ -440,8 +243,29 @@ func (o *Owner) before(id int, watches []*Watch) error {
 	return o.engine.Carry(id)
 }
 
-// around tells the debug registers' watches of an instruction that is carried out without them.
+// around is the page engine's word that it carries out an instruction: whoever watches with debug registers is told of it,
+// and a step that was asked for is done.
 func (o *Owner) around(id int, r *Registers, in *store.Instruction) (after func()) {
+	tell := o.watchers(id, r, in)
+	o.mu.Lock()
+	_, stepping := o.steps[id]
+	delete(o.told, id)
+	o.mu.Unlock()
+	if tell == nil && !stepping {
+		return nil
+	}
+	return func() {
+		if tell != nil {
+			tell()
+		}
+		if stepping {
+			o.failed(o.stepped(id))
+		}
+	}
+}
+
+// watchers tells the debug registers' watches of an instruction that is carried out without them.
+func (o *Owner) watchers(id int, r *Registers, in *store.Instruction) (after func()) {
 	o.mu.Lock()
 	forced := o.forced
 	o.forced = nil

@@ -6,7 +6,7 @@
 //	func TestInHostedMachines(t *testing.T) { kvmtest.Hosted(t, "ringo/vmm/machine") }
 //	func TestOnKVM...(t *testing.T) { kvmtest.Require(t); ... }
 //
-// The tests named TestOnKVM... are those that run inside.
+// The tests named TestOnKVM... are those that run inside; RINGO_KVM_RUN is a pattern that chooses among them.
 package kvmtest
 
 import (
@@ -48,13 +48,17 @@ func Hosted(t *testing.T, pkg string) {
 	if os.Getenv("RINGO_E2E") == "" {
 		t.Skip("boots guests: run `make e2e`")
 	}
+	pattern := "^TestOnKVM"
+	if p := os.Getenv("RINGO_KVM_RUN"); p != "" {
+		pattern = p
+	}
 	for _, arch := range hosted.Arches {
 		t.Run(arch, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 			defer cancel()
 			binary := Build(t, arch, pkg)
 			var out bytes.Buffer
-			status, err := Run(ctx, arch, binary, []string{"-test.run", "^TestOnKVM", "-test.v", "-test.timeout", "7m"}, nil, &out)
+			status, err := Run(ctx, arch, binary, []string{"-test.run", pattern, "-test.v", "-test.timeout", "7m"}, nil, &out)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out.Bytes())
 			}

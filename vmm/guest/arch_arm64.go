@@ -41,7 +41,6 @@ const savedPC = 88
 // For debuggers.
 type (
 	registerState = gdbregs.State
-	debugStop     = vcpu.DebugStop
 )
 
 const (
@@ -56,9 +55,6 @@ const (
 )
 
 var (
-	registerTable      = gdbregs.Description
-	partialRegisters   = gdbregs.Partial
-	softwareBreakpoint = vcpu.SoftwareBreakpoint
-	splitWatch         = vcpu.SplitWatch
-	decodeDebug        = vcpu.DecodeDebug
+	registerTable    = gdbregs.Description
+	partialRegisters = gdbregs.Partial
 )

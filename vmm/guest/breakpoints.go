@@ -1,11 +1,11 @@
 package guest
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 
 	"ringo/debug/gdb"
+	"ringo/debug/hit"
+	"ringo/debug/watch"
 	"ringo/virtio/queue"
 	"ringo/vmm/machine"
 )
@@ -27,17 +27,21 @@ func (d *debugger) as(t gdb.ThreadID) (*machine.Registers, error) {
 }
 
 // ReadMemory shows memory without the breakpoints in it.
-func (d *debugger) ReadMemory(t gdb.ThreadID, gva uint64, p []byte) int {
+func (d *debugger) ReadMemory(t gdb.ThreadID, gva uint64, p []byte) (n int) {
 	r, err := d.as(t)
 	if err != nil {
 		return 0
 	}
-	n := copy(p, d.m.Memory().ReadVirtual(r, gva, len(p)))
-	for at, b := range d.points {
-		for i, c := range b.saved {
-			if off := at.Addr + uint64(i) - gva; at.Addr+uint64(i) >= gva && off < uint64(n) {
-				p[off] = c
-			}
+	for n < len(p) {
+		gpa, ok := d.m.Memory().Translate(r, gva+uint64(n))
+		if !ok {
+			break
+		}
+		part := p[n:min(len(p), n+int(0x1000-(gva+uint64(n))&0xfff))]
+		got := d.m.Memory().Peek(gpa, part)
+		d.owner.Hide(gpa, part[:got])
+		if n += got; got < len(part) {
+			break
 		}
 	}
 	return n
@@ -49,22 +53,7 @@ func (d *debugger) WriteMemory(t gdb.ThreadID, gva uint64, p []byte) error {
 	if err != nil {
 		return err
 	}
-	var lifted []gdb.Point
-	for at, b := range d.points {
-		if at.Addr < gva+uint64(len(p)) && gva < at.Addr+uint64(len(b.saved)) {
-			lifted = append(lifted, at)
-		}
-	}
-	for _, at := range lifted {
-		if err := d.Remove(at); err != nil {
-			return err
-		}
-	}
-	err = d.write(r, gva, p)
-	for _, at := range lifted {
-		err = errors.Join(err, d.Insert(at))
-	}
-	return err
+	return d.write(r, gva, p)
 }
 
 // write writes through the page tables in force in r, all or nothing.
@@ -84,7 +73,7 @@ func (d *debugger) write(r *machine.Registers, gva uint64, p []byte) error {
 		p, gva = p[n:], gva+n
 	}
 	for _, w := range parts {
-		if err := d.m.Memory().WriteAt(w.gpa, w.p, debuggerSource); err != nil {
+		if err := d.m.Memory().WriteAt(w.gpa, d.owner.Under(w.gpa, w.p), debuggerSource); err != nil {
 			return err
 		}
 	}
@@ -93,95 +82,67 @@ func (d *debugger) write(r *machine.Registers, gva uint64, p []byte) error {
 
 // Insert implements gdb.Target.
 func (d *debugger) Insert(p gdb.Point) error {
-	if d.points[p] != nil {
+	if _, ok := d.points[p]; ok {
 		return nil
 	}
-	i := &inserted{}
-	// A debug register does what a breakpoint instruction does, and does not change the guest. Some emulated hosts only
-	// offer that: QEMU's SVM does not tell KVM of the guest's int3.
-	if i.hardware = p.Kind == gdb.SoftwareBreak && d.free() > 0; p.Kind == gdb.SoftwareBreak && !i.hardware {
-		r, err := d.as(1)
+	hit := func(cpu int) bool {
+		d.stand(gdb.Stop{CPU: cpu, Point: &p})
+		return false // gdb steps over by itself, or wants to be told again
+	}
+	switch p.Kind {
+	case gdb.SoftwareBreak, gdb.HardwareBreak:
+		how := watch.Any
+		if p.Kind == gdb.HardwareBreak {
+			how = watch.Register
+		}
+		b, err := d.owner.Break(p.Addr, how, hit)
 		if err != nil {
 			return err
 		}
-		i.saved = make([]byte, len(softwareBreakpoint))
-		if d.ReadMemory(1, p.Addr, i.saved) != len(i.saved) {
-			return fmt.Errorf("no memory at %#x", p.Addr)
-		}
-		if err := d.write(r, p.Addr, softwareBreakpoint); err != nil {
+		d.points[p] = b.ID
+	default:
+		w, err := d.owner.Add(watch.Request{GVA: p.Addr, Len: p.Len, Reads: p.Kind != gdb.WriteWatch, Sink: &pointSink{d, p}})
+		if err != nil {
 			return err
 		}
-	}
-	d.points[p] = i
-	if err := d.plan(); err != nil {
-		_ = d.Remove(p) // was just inserted
-		return err
+		d.points[p] = w.ID
 	}
 	return nil
 }
 
 // Remove implements gdb.Target.
 func (d *debugger) Remove(p gdb.Point) error {
-	i := d.points[p]
-	if i == nil {
+	id, ok := d.points[p]
+	if !ok {
 		return nil
 	}
 	delete(d.points, p)
-	var err error
-	if len(i.saved) > 0 {
-		r, e := d.as(1)
-		if err = e; err == nil {
-			err = d.write(r, p.Addr, i.saved)
-		}
-	}
-	return errors.Join(err, d.plan())
+	return d.owner.Remove(id)
 }
 
-// free is how many breakpoints fit the debug registers beside what is in them.
-func (d *debugger) free() int {
-	slots := d.m.DebugSlots()
-	n := slots.Breakpoints - len(d.armed.Breakpoints)
-	if slots.Shared {
-		n -= len(d.armed.Watchpoints)
-	}
-	return n
+// pointSink takes the accesses to a watchpoint of gdb's.
+type pointSink struct {
+	d *debugger
+	p gdb.Point
 }
 
-// plan computes from the points what the vCPUs stop at.
-func (d *debugger) plan() error {
-	var g machine.GuestDebug
-	software := map[uint64]int{}
-	slots := d.m.DebugSlots()
-	for p, i := range d.points {
-		switch {
-		case p.Kind == gdb.HardwareBreak || i.hardware:
-			if !slices.Contains(g.Breakpoints, p.Addr) {
-				g.Breakpoints = append(g.Breakpoints, p.Addr)
-			}
-		case p.Kind == gdb.SoftwareBreak:
-			software[p.Addr]++
-			g.Software = true
-		default:
-			if p.Len == 0 || p.Len > 8*uint64(slots.Watchpoints) {
-				return fmt.Errorf("%w: %d bytes with %d debug registers of 8", gdb.ErrUnsupported, p.Len, slots.Watchpoints)
-			}
-			pieces := splitWatch(p.Addr, int(p.Len), slots.Watchpoints)
-			if pieces == nil {
-				return fmt.Errorf("%w: %d bytes at %#x take more than %d debug registers", gdb.ErrUnsupported, p.Len, p.Addr, slots.Watchpoints)
-			}
-			for _, w := range pieces {
-				w.Write, w.Read = p.Kind != gdb.ReadWatch, p.Kind != gdb.WriteWatch
-				g.Watchpoints = append(g.Watchpoints, w)
-			}
-		}
+// Hit implements hit.Sink.
+func (s *pointSink) Hit(w *hit.Write) hit.Action {
+	switch {
+	case w.Source == debuggerSource.String(): // gdb's own
+		return hit.Continue
+	case s.p.Kind == gdb.ReadWatch && w.Access == hit.Written:
+		return hit.Continue
+	case s.p.Kind == gdb.WriteWatch && w.Silent && w.Engine == hit.PageEngine:
+		return hit.Continue // gdb would only compare the values, and go on
 	}
-	total := len(g.Breakpoints) + len(g.Watchpoints)
-	if len(g.Breakpoints) > slots.Breakpoints || len(g.Watchpoints) > slots.Watchpoints || slots.Shared && total > slots.Watchpoints {
-		return fmt.Errorf("%d hardware breakpoints and %d watchpoints: this host's vCPUs have %d and %d registers", len(g.Breakpoints), len(g.Watchpoints), slots.Breakpoints, slots.Watchpoints)
+	stop := gdb.Stop{CPU: w.VCPU, Point: &s.p, DataAddr: w.GVA}
+	if w.GVA-s.p.Addr >= s.p.Len { // by another address, or by a device
+		stop.DataAddr = s.p.Addr
 	}
-	d.armed = g
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.software = software
-	return nil
+	if !w.Silent || w.Access == hit.Read {
+		stop.Text = s.d.l.g.watches.line(w)
+	}
+	s.d.stand(stop)
+	return hit.Continue
 }

@@ -6,11 +6,10 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"ringo/debug/gdb"
+	"ringo/debug/watch"
 	"ringo/internal/debugwindow"
-	"ringo/internal/kvm"
 	"ringo/internal/tdesc"
 	"ringo/vmm/control"
 	"ringo/vmm/machine"
@@ -51,45 +50,36 @@ func (l *Live) Debug(conn net.Conn) error {
 	return gdb.Serve(conn, d)
 }
 
-// debugger is the guest as gdb sees it. It owns what the vCPUs stop at while it is attached.
+// debugger is the guest as gdb sees it. What the vCPUs stop at it asks of the guest's one owner of debug state, beside whom
+// else that serves.
 //
-// A vCPU that stops calls exit on its own thread, which holds the machine and leaves word in hits. settle, one
-// goroutine a resumption, waits for that, then for all vCPUs to stand still, and makes one Stop of it. Fields without
-// a lock belong to the goroutine that serves gdb, and to settle between Continue and the Stop.
+// A vCPU that hits something makes the guest stand still and leaves word, on its own thread (stand). settle, one goroutine a
+// resumption, waits for that, then for all vCPUs to stand still, and makes one Stop of it. Fields without a lock belong to
+// the goroutine that serves gdb, and to settle between Continue and the Stop.
 type debugger struct {
 	l     *Live
 	m     *machine.Machine
+	owner *watch.Owner
 	stops chan gdb.Stop
-	hits  chan debugHit
+	notes chan string   // text for the user that belongs to no stop
 	over  chan struct{} // closed when the connection is served no more
 
 	release   func()        // the pause while gdb looks
 	interrupt chan struct{} // of the last Continue
 	settling  sync.WaitGroup
-	points    map[gdb.Point]*inserted
-	armed     machine.GuestDebug // without a step
-	states    []*vcpuState       // what gdb has seen of the vCPUs; nil: nothing
-	later     []debugHit         // watchpoints that were hit together with what was reported
-	stepping  int                // the vCPU that steps, -1
+	points    map[gdb.Point]int // the owner's IDs
+	watches   map[int]*userWatch
+	states    []*vcpuState // what gdb has seen of the vCPUs; nil: nothing
+	later     []gdb.Stop   // watchpoints that were hit together with what was reported
+	stepping  int          // the vCPU that steps, -1
 	alone     bool
-	masked    *machine.Registers // of the stepping vCPU before interrupts were masked
+	unstep    func() error
+	absorb    int // see report
 
-	mu       sync.Mutex // of what the vCPU threads use
-	holds    []func()
-	software map[uint64]int // breakpoints by GVA
-	inForce  []machine.GuestDebug
-}
-
-// debugHit is a debug exit.
-type debugHit struct {
-	cpu  int
-	stop debugStop
-}
-
-// inserted is a breakpoint or watchpoint in force.
-type inserted struct {
-	saved    []byte // what a software breakpoint covers
-	hardware bool   // a breakpoint in a debug register
+	mu      sync.Mutex // of what the vCPU threads use
+	holds   []func()
+	pending []gdb.Stop
+	wake    chan struct{} // pending is not empty
 }
 
 // vcpuState is the registers of a vCPU that stands still.
@@ -108,10 +98,9 @@ func (s *vcpuState) Set(n int, p []byte) bool {
 }
 
 func newDebugger(l *Live) *debugger {
-	n := l.g.o.CPUs
 	return &debugger{
-		l: l, m: l.g.m, stops: make(chan gdb.Stop, 1), over: make(chan struct{}), hits: make(chan debugHit, 4*n), states: make([]*vcpuState, n),
-		points: map[gdb.Point]*inserted{}, software: map[uint64]int{}, stepping: -1, inForce: make([]machine.GuestDebug, n),
+		l: l, m: l.g.m, owner: l.g.watches.owner, stops: make(chan gdb.Stop, 1), notes: make(chan string, maxNotes), over: make(chan struct{}), wake: make(chan struct{}, 1),
+		states: make([]*vcpuState, l.g.o.CPUs), points: map[gdb.Point]int{}, watches: map[int]*userWatch{}, stepping: -1, absorb: -1,
 	}
 }
 
@@ -145,7 +134,6 @@ func (d *debugger) Attach() error {
 		return err
 	}
 	d.release = release
-	d.l.exits.debugger.Store(d)
 	d.l.mu.Lock()
 	defer d.l.mu.Unlock()
 	d.l.releaseWaiting()
@@ -160,88 +148,42 @@ func (d *debugger) Detach() {
 	for p := range d.points {
 		_ = d.Remove(p)
 	}
-	_ = d.Flush()
-	for id := range d.states {
-		_ = d.report(id, machine.GuestDebug{})
+	for _, u := range d.watches {
+		_ = d.l.g.watches.remove(u)
 	}
-	d.l.exits.debugger.Store(nil)
+	_ = d.Flush()
 	d.dropHolds()
 	if d.release != nil {
 		d.release()
 	}
 }
 
-// exits takes the debug exits of a guest: for the debugger that is attached, if there is one, and else for whoever
-// traces the guest.
-type exits struct {
-	m        *machine.Machine
-	next     machine.Tracer // nil: nobody
-	debugger atomic.Pointer[debugger]
-}
-
-// Debug implements machine.Tracer.
-func (e *exits) Debug(id int, x *kvm.Exit) (handled bool, err error) {
-	switch d := e.debugger.Load(); {
-	case d != nil:
-		return d.exit(id, x)
-	case e.next != nil:
-		return e.next.Debug(id, x)
-	}
-	return false, nil
-}
-
-// Fault implements machine.Tracer.
-func (e *exits) Fault(id int) (handled bool, err error) {
-	if e.next == nil {
-		return false, nil
-	}
-	return e.next.Fault(id)
-}
-
-// Emulated implements machine.Tracer.
-func (e *exits) Emulated(id int, x *kvm.Exit) error {
-	if e.next == nil {
-		return e.m.Memory().Poke(x.Addr, x.Data)
-	}
-	return e.next.Emulated(id, x)
-}
-
-// exit is a debug exit, on the vCPU's thread.
-func (d *debugger) exit(id int, x *kvm.Exit) (handled bool, err error) {
+// stand makes the guest stand still for a stop. On any thread.
+func (d *debugger) stand(s gdb.Stop) {
 	d.mu.Lock()
-	g := d.inForce[id]
-	s := decodeDebug(x, &g)
-	if s.Own() || s.Software && d.software[s.PC] == 0 {
-		d.mu.Unlock() // others may be here, and have to stand still
-		return true, d.m.Exclusive(id, func() error { return d.m.InjectDebug(id, x, &g) })
-	}
 	defer d.mu.Unlock()
 	d.holds = append(d.holds, d.m.Hold())
+	d.pending = append(d.pending, s)
 	select {
-	case d.hits <- debugHit{id, s}:
-	default: // breakpoints are hit again; of everything else there is one a vCPU
+	case d.wake <- struct{}{}:
+	default:
 	}
-	return true, nil
 }
 
-// report changes what a vCPU that stands still reports.
-func (d *debugger) report(id int, g machine.GuestDebug) error {
-	if err := d.m.SetGuestDebug(id, &g); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.inForce[id] = g
-	return nil
-}
-
-func (d *debugger) dropHolds() {
+// dropHolds releases what stand holds and takes what it left word of.
+func (d *debugger) dropHolds() []gdb.Stop {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, release := range d.holds {
 		release()
 	}
-	d.holds = nil
+	out := d.pending
+	d.holds, d.pending = nil, nil
+	select {
+	case <-d.wake:
+	default:
+	}
+	return out
 }
 
 // Stops implements gdb.Target.
@@ -261,44 +203,75 @@ func (d *debugger) Interrupt() {
 	}
 }
 
+// Notes implements gdb.Target.
+func (d *debugger) Notes() <-chan string { return d.notes }
+
+// maxNotes bounds the texts that wait for gdb.
+const maxNotes = 256
+
+// note is text for the user of gdb. Any thread; it does not wait.
+func (d *debugger) note(text string) {
+	select {
+	case d.notes <- text:
+	default: // gdb does not read
+	}
+}
+
 // Continue implements gdb.Target.
 func (d *debugger) Continue(step int, alone bool) error {
 	if err := d.Flush(); err != nil {
 		return err
 	}
+	absorbed := step >= 0 && step == d.absorb
+	d.absorb = -1
+	if absorbed {
+		d.stops <- gdb.Stop{CPU: step, Step: true}
+		return nil
+	}
 	d.interrupt = make(chan struct{}, 1)
 	d.stepping, d.alone = step, alone && step >= 0
-	interrupt := d.interrupt
-	switch {
-	case d.alone:
+	if d.alone {
 		d.forget()
 		d.settling.Go(d.stepAlone)
 		return nil
-	case len(d.later) > 0:
-		h := d.later[0]
-		d.later = d.later[1:]
-		d.stops <- d.describe(h)
-		return nil
 	}
-	if err := d.arm(step); err != nil {
-		return err
+	for len(d.later) > 0 {
+		s := d.later[0]
+		d.later = d.later[1:]
+		if _, wanted := d.points[*s.Point]; wanted {
+			d.tell(s)
+			return nil
+		}
+	}
+	if step >= 0 {
+		cancel, err := d.owner.StepNext(step, func() { d.stand(gdb.Stop{CPU: step, Step: true}) })
+		if err != nil {
+			return err
+		}
+		d.unstep = cancel
 	}
 	d.forget()
+	interrupt := d.interrupt
+	d.settling.Go(func() { d.settle(interrupt) })
 	d.release()
 	d.release = nil
-	d.settling.Go(func() { d.settle(interrupt) })
 	return nil
 }
 
+func (d *debugger) interrupted() bool { return len(d.interrupt) > 0 }
+
 // stepAlone is a step while the other vCPUs stand still.
 func (d *debugger) stepAlone() {
-	stop := gdb.Stop{CPU: d.stepping, Step: true}
-	if err := d.m.StepAlone(d.stepping, &d.inForce[d.stepping], func() bool { return len(d.interrupt) > 0 }); errors.Is(err, machine.ErrStopped) {
-		stop = gdb.Stop{Exited: true}
-	} else if err != nil {
-		stop.Text = fmt.Sprintf("The vCPU could not be stepped: %v\n", err)
+	err := d.owner.Step(d.stepping, d.interrupted)
+	stops := d.dropHolds()
+	switch {
+	case errors.Is(err, machine.ErrStopped) || d.m.Stopped():
+		d.stops <- gdb.Stop{Exited: true}
+		return
+	case err != nil && !errors.Is(err, watch.ErrInterrupted):
+		d.note(fmt.Sprintf("The vCPU could not be stepped: %v\n", err))
 	}
-	d.stops <- stop
+	d.choose(append(stops, gdb.Stop{CPU: d.stepping, Step: true}))
 }
 
 // StepOver executes the instruction under a breakpoint that is not to count.
@@ -306,71 +279,23 @@ func (d *debugger) StepOver(cpu int) error {
 	if err := d.Flush(); err != nil {
 		return err
 	}
-	s, err := d.state(cpu)
-	if err != nil {
-		return err
-	}
-	pc := s.registerState.Registers.PC()
-	var lifted []gdb.Point
-	for p := range d.points {
-		if d.points[p].saved != nil && p.Addr == pc {
-			lifted = append(lifted, p)
-		}
-	}
-	for _, p := range lifted {
-		if err := d.Remove(p); err != nil {
-			return err
-		}
-	}
-	err = d.m.StepAlone(cpu, &d.inForce[cpu], func() bool { return false }) // without debug registers, too
 	d.forget()
-	for _, p := range lifted {
-		err = errors.Join(err, d.Insert(p))
+	err := d.owner.Step(cpu, d.interrupted)
+	for _, s := range d.dropHolds() {
+		if s.Point != nil {
+			d.later = append(d.later, s)
+		}
+	}
+	if errors.Is(err, watch.ErrInterrupted) {
+		return nil
 	}
 	return err
 }
 
-// arm puts all points and the step in force.
-func (d *debugger) arm(step int) error {
-	d.masked = nil
-	for id := range d.states {
-		g := d.armed
-		if id == step {
-			g.Step, g.BlockInterrupts = true, d.m.CanBlockInterrupts()
-			if err := d.mask(id); err != nil {
-				return err
-			}
-		}
-		if err := d.report(id, g); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// mask keeps interrupts away from a step where BlockInterrupts does not.
-func (d *debugger) mask(id int) error {
-	r, err := d.m.Registers(id)
-	if err != nil {
-		return err
-	}
-	d.masked = r
-	return d.m.MaskInterrupts(id, r)
-}
-
-func (d *debugger) unmask() {
-	if d.masked != nil {
-		_ = d.m.UnmaskInterrupts(d.stepping, d.masked) // what could be masked can be unmasked
-		d.masked = nil
-	}
-}
-
 // settle waits for a stop of any vCPU, or an interruption, and then for all vCPUs to stand still.
 func (d *debugger) settle(interrupt <-chan struct{}) {
-	var first *debugHit
 	select {
-	case h := <-d.hits:
-		first = &h
+	case <-d.wake:
 	case <-interrupt:
 	case <-d.l.over:
 		d.stops <- gdb.Stop{Exited: true}
@@ -378,54 +303,45 @@ func (d *debugger) settle(interrupt <-chan struct{}) {
 	}
 	release, err := d.l.hold()
 	if err != nil {
+		d.dropHolds()
 		d.stops <- gdb.Stop{Exited: true}
 		return
 	}
 	d.release = release
-	d.dropHolds()
-	d.unmask()
-	for more := true; more; {
-		select {
-		case h := <-d.hits:
-			if first == nil {
-				first = &h
-			} else if len(h.stop.Watchpoints) > 0 && watchesBehind {
-				d.later = append(d.later, h) // everything else happens again
-			}
-		default:
-			more = false
+	stops := d.dropHolds()
+	if d.unstep != nil {
+		if err := d.unstep(); err != nil {
+			d.note(fmt.Sprintf("The vCPU's step could not be undone: %v\n", err))
 		}
+		d.unstep = nil
 	}
-	if first == nil {
-		d.stops <- gdb.Stop{CPU: d.busy()}
-		return
+	if len(stops) == 0 {
+		stops = []gdb.Stop{{CPU: d.busy()}}
 	}
-	d.stops <- d.describe(*first)
+	d.choose(stops)
 }
 
-// describe says in gdb's terms what was hit.
-func (d *debugger) describe(h debugHit) gdb.Stop {
-	stop := gdb.Stop{CPU: h.cpu, Step: h.stop.Step}
-	find := func(is func(p gdb.Point) bool) {
-		for p := range d.points {
-			if stop.Point == nil && is(p) {
-				stop.Point = &p
-			}
+// choose reports the first of several stops and keeps the accesses that were made; everything else is met again.
+func (d *debugger) choose(stops []gdb.Stop) {
+	for _, s := range stops[1:] {
+		if s.Point != nil && s.Point.Kind >= gdb.WriteWatch {
+			d.later = append(d.later, s)
 		}
 	}
-	s := h.stop
-	switch {
-	case len(s.Watchpoints) > 0:
-		w := d.armed.Watchpoints[s.Watchpoints[0]]
-		stop.DataAddr = w.GVA
-		find(func(p gdb.Point) bool { return p.Kind >= gdb.WriteWatch && w.GVA >= p.Addr && w.GVA-p.Addr < p.Len })
-	case s.Software:
-		find(func(p gdb.Point) bool { return p.Kind == gdb.SoftwareBreak && p.Addr == s.PC })
-	case len(s.Breakpoints) > 0:
-		at := d.armed.Breakpoints[s.Breakpoints[0]]
-		find(func(p gdb.Point) bool { return p.Kind <= gdb.HardwareBreak && p.Addr == at })
+	d.tell(stops[0])
+}
+
+// tell gives a stop to gdb. A watchpoint is told when the access has been made, whatever serves it. gdb takes an arm64 vCPU
+// to stand before the access still, steps it once over, and compares then: that step must not carry out another
+// instruction.
+func (d *debugger) tell(s gdb.Stop) {
+	if s.CPU < 0 { // a device
+		s.CPU = d.busy()
 	}
-	return stop
+	if s.Point != nil && s.Point.Kind >= gdb.WriteWatch && !watchesBehind {
+		d.absorb = s.CPU
+	}
+	d.stops <- s
 }
 
 // busy is a vCPU that is not idle, 0 if all are.

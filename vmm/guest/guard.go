@@ -82,7 +82,7 @@ func (g *guest) watch() error {
 			w := g.m.Memory().WalkRoot(root, gva)
 			return w.PA, w.Result == pagetable.WalkMapped
 		},
-		Engine: guardEngine{g.watches.owner.Engine(), g.m},
+		Engine: guardEngine{g.watches.owner.Pages(), g.m},
 		Symbols: func() *symbols.Table {
 			t, _ := g.symbols() // without them a report has addresses
 			return t

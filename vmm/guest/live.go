@@ -38,14 +38,11 @@ type Live struct {
 	ended    bool   // the vCPUs have stopped for good
 	debugger *debugger
 	over     chan struct{} // closed by end
-	exits    *exits
 }
 
 // newLive is the guest's handle, once its machine is built.
 func (g *guest) newLive(stop context.CancelCauseFunc) *Live {
-	e := &exits{m: g.m, next: g.m.Tracer()}
-	g.m.Trace(e)
-	return &Live{g: g, stop: stop, over: make(chan struct{}), exits: e, mirror: new(hostconsole.Mirror), info: control.Info{
+	return &Live{g: g, stop: stop, over: make(chan struct{}), mirror: new(hostconsole.Mirror), info: control.Info{
 		Arch: hostArch, PID: os.Getpid(), CPUs: g.o.CPUs, Memory: g.o.Memory, Since: time.Now(), Program: g.o.Program,
 		Terminal: g.o.Terminal != nil,
 	}}

@@ -60,8 +60,20 @@ func (g *guest) newWatches() *watches {
 			s, ok := t.Lookup(pc)
 			return s.Start, ok
 		},
+		Walk: g.kernelWalk,
 	})
 	return ws
+}
+
+// kernelWalk is the way of a GVA by the page tables of vCPU 0, or those of the boot: the vCPUs get their own when they start,
+// and the kernel's half of the address space is the same in all.
+func (g *guest) kernelWalk(gva uint64) pagetable.Walk {
+	if r, err := g.m.Registers(0); err == nil && g.m.Elapsed() > 0 {
+		if w := g.m.Memory().Walk(r, gva); w.Result == pagetable.WalkMapped {
+			return w
+		}
+	}
+	return g.m.Memory().WalkRoot(g.entry.Root, gva)
 }
 
 // Resolve implements watch.Resolver: variables, and functions by their names.
@@ -99,10 +111,6 @@ func (ws *watches) add(text string, out io.Writer) (*userWatch, error) {
 	ws.mu.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", text, err)
-	}
-	if ws.g.m.Elapsed() == 0 {
-		// The vCPUs get their page tables when they start.
-		q.Walk = func(gva uint64) pagetable.Walk { return ws.g.m.Memory().WalkRoot(ws.g.entry.Root, gva) }
 	}
 	w, err := ws.owner.Add(q)
 	if err != nil {
@@ -221,6 +229,29 @@ func (u *userWatch) describe(b *strings.Builder, w *hit.Write) {
 	}
 }
 
+// line is a hit in one line, for a debugger that shows the stack by itself.
+func (ws *watches) line(w *hit.Write) string {
+	by := w.Kind.String() + " " + w.Source
+	if w.Kind.ByInstruction() {
+		by = w.Instruction
+	}
+	if w.VCPU >= 0 {
+		by += fmt.Sprintf(", vCPU %d", w.VCPU)
+	}
+	if e, ok := ws.taskOf(w); ok {
+		by += fmt.Sprintf(", task %d %q", e.TID, debugwindow.Printable(e.Comm[:]))
+	}
+	at := fmt.Sprintf("GPA %#x", w.GPA)
+	if w.GVA != 0 {
+		at = fmt.Sprintf("%#x", w.GVA)
+	}
+	bytes := hexBytes(w.New)
+	if w.Access == hit.Written {
+		bytes = hexBytes(w.Old) + "  ->  " + bytes
+	}
+	return fmt.Sprintf("[%s] %s of %d bytes at %s: %s  by %s\n", w.Engine, w.Access, w.Len, at, bytes, by)
+}
+
 func hexBytes(b []byte) string {
 	if len(b) > shownBytes {
 		return fmt.Sprintf("% x ... (%d bytes)", b[:shownBytes], len(b))
@@ -237,7 +268,7 @@ func (ws *watches) summary() {
 	}
 	c := ws.owner.Counters()
 	for _, u := range ws.list {
-		fmt.Fprintf(ws.text, "watch %s: %d hits, %d that the condition excludes [%s]\n", u.spec.Text, u.hits, u.filtered, u.w.Engine)
+		fmt.Fprintf(ws.text, "watch %s: %d hits, %d that the condition excludes [%s]\n", u.spec.Text, u.hits, u.filtered, ws.owner.Engine(u.w))
 	}
 	fmt.Fprintf(ws.text, "watches: %d accesses lost, %d on the same pages elsewhere, %d instructions stepped over\n", c.Lost, c.Elsewhere, c.Steps)
 }
@@ -258,7 +289,7 @@ func (l *Live) Watch(spec string, out io.Writer) (engine string, remove func() e
 	if err != nil {
 		return "", nil, err
 	}
-	return u.w.Engine.String(), sync.OnceValue(func() error { return l.g.watches.remove(u) }), nil
+	return l.g.watches.owner.Engine(u.w).String(), sync.OnceValue(func() error { return l.g.watches.remove(u) }), nil
 }
 
 // Owner is the owner of the guest's debug state, for debuggers.

@@ -5,15 +5,16 @@ import (
 	"ringo/debug/hit"
 	"ringo/debug/pagetrace"
 	"ringo/debug/watch"
+	"ringo/internal/pagetable"
 	"ringo/vmm/machine"
 )
 
 // Options of New.
 type Options struct {
-	// Probe, FunctionStart, Held and Ended are as in watch.Config.
+	// Probe, FunctionStart, Walk and Ended are as in watch.Config.
 	Probe         func() (pages, registers error)
 	FunctionStart func(pc uint64) (start uint64, ok bool)
-	Held          func(w *hit.Write, release func())
+	Walk          func(gva uint64) pagetable.Walk
 	Ended         func(w *hit.Write)
 
 	mutate   func(watch.Machine) watch.Machine // for tests that break it
@@ -34,7 +35,7 @@ func New(m *machine.Machine, o Options) *watch.Owner {
 		Machine: target, Memory: mem,
 		Protect:     func(gpa, size uint64, p pagetrace.Page) error { return mem.Protect(gpa, size, pages[p]) },
 		Environment: m.StoreEnvironment(), Probe: o.Probe, CanBlock: m.CanBlockInterrupts(),
-		FunctionStart: o.FunctionStart, Held: o.Held, Ended: o.Ended, StepOnly: o.stepOnly,
+		FunctionStart: o.FunctionStart, Walk: o.Walk, Ended: o.Ended, StepOnly: o.stepOnly,
 	})
 	m.Trace(owner)
 	mem.Observe(func(a machine.Access) { owner.Device(a.GPA, a.Size, a.Write, a.Data, a.Source.String()) })

@@ -530,7 +530,7 @@ func TestOnKVMDebugRegisters(t *testing.T) {
 		put(t, m, said, n)
 		put(t, m, said+16, 2)
 		a, err := w.Add(watch.Request{GVA: dataGVA(), Len: 16, Sink: l})
-		if err != nil || a.Engine != hit.DebugRegister {
+		if err != nil || w.Engine(a) != hit.DebugRegister {
 			t.Fatalf("%+v, %v", a, err)
 		}
 	})
