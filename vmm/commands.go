@@ -24,18 +24,19 @@ import (
 
 // controlCommands are the commands about running guests.
 type controlCommands struct {
-	PS     psCommand     `cmd:"" name:"ps" help:"List running guests."`
-	Attach attachCommand `cmd:"" help:"Look at a running guest's console and type into it; Ctrl-] leaves."`
-	BT     btCommand     `cmd:"" name:"bt" help:"Print the stacks of a running guest's vCPUs and tasks."`
-	Tasks  tasksCommand  `cmd:"" help:"List the tasks of a running guest's kernel."`
-	Dump   dumpCommand   `cmd:"" help:"Write an ELF core file of a running guest, for gdb and dlv."`
-	Watch  watchCommand  `cmd:"" help:"Print every access to a variable or address of a running guest, until Ctrl-C."`
-	Guard  guardCommand  `cmd:"" help:"Switch a running guest's stack guard: stacks=detect, stacks=attribute, off."`
-	Top    topCommand    `cmd:"" help:"Show what KVM does for a running guest: exits and their times, page faults."`
-	GDB    gdbCommand    `cmd:"" name:"gdb" help:"Speak the GDB remote protocol on standard input and output: in gdb, target remote | vmm gdb NAME."`
-	Pause  pauseCommand  `cmd:"" help:"Make a running guest stand still."`
-	Resume resumeCommand `cmd:"" help:"Let a paused guest go on."`
-	Stop   stopCommand   `cmd:"" help:"End running guests at once."`
+	PS      psCommand      `cmd:"" name:"ps" help:"List running guests."`
+	Attach  attachCommand  `cmd:"" help:"Look at a running guest's console and type into it; Ctrl-] leaves."`
+	BT      btCommand      `cmd:"" name:"bt" help:"Print the stacks of a running guest's vCPUs and tasks."`
+	Tasks   tasksCommand   `cmd:"" help:"List the tasks of a running guest's kernel."`
+	Dump    dumpCommand    `cmd:"" help:"Write an ELF core file of a running guest, for gdb and dlv."`
+	Watch   watchCommand   `cmd:"" help:"Print every access to a variable or address of a running guest, until Ctrl-C."`
+	Guard   guardCommand   `cmd:"" help:"Switch a running guest's stack guard: stacks=detect, stacks=attribute, off."`
+	Top     topCommand     `cmd:"" help:"Show what KVM does for a running guest: exits and their times, page faults."`
+	Profile profileCommand `cmd:"" help:"Show in which functions of the kernel a running guest spends its time."`
+	GDB     gdbCommand     `cmd:"" name:"gdb" help:"Speak the GDB remote protocol on standard input and output: in gdb, target remote | vmm gdb NAME."`
+	Pause   pauseCommand   `cmd:"" help:"Make a running guest stand still."`
+	Resume  resumeCommand  `cmd:"" help:"Let a paused guest go on."`
+	Stop    stopCommand    `cmd:"" help:"End running guests at once."`
 }
 
 // client is a client of the guest of that name.

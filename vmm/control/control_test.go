@@ -159,6 +159,9 @@ func (f *fake) Core(w io.Writer) error {
 func (f *fake) Top(_ context.Context, interval time.Duration, tell func(*Top) error) error {
 	return errors.Join(tell(&Top{Elapsed: interval, Faults: 1}), tell(&Top{Elapsed: 2 * interval, Faults: 2}))
 }
+func (f *fake) Profile(_ context.Context, vcpu int, duration time.Duration) (*Profile, error) {
+	return &Profile{Elapsed: duration, Samples: 3, User: 1, Functions: []ProfileFunction{{Function: fmt.Sprint("on ", vcpu), Flat: 2, Cumulative: 2, Lines: []ProfileLine{{"f.go", 7, 2}}}}}, nil
+}
 func (f *fake) SetGuard(mode string) error { f.log <- "guard " + mode; return nil }
 func (f *fake) Watch(spec string, out io.Writer) (string, func() error, error) {
 	if spec == "nonsense" {
@@ -245,6 +248,17 @@ func TestRequests(t *testing.T) {
 	}
 	if _, err := c.Stream(ctx, "/v1/top?interval=1ns"); !errors.Is(err, ErrRequest) {
 		t.Errorf("top with a mad interval: %v", err)
+	}
+	for query, want := range map[string]string{"": "on -1", "?vcpu=1&duration=20ms": "on 1"} {
+		var p Profile
+		if err := c.Get(ctx, "/v1/profile"+query, &p); err != nil || p.Functions[0].Function != want || p.Functions[0].Lines[0].Line != 7 {
+			t.Errorf("profile%s = %+v, %v, want %s", query, p, err, want)
+		}
+	}
+	for _, query := range []string{"?vcpu=2", "?vcpu=-1", "?vcpu=x", "?duration=1h", "?duration=0s", "?duration=x"} {
+		if err := c.Get(ctx, "/v1/profile"+query, nil); !errors.Is(err, ErrRequest) {
+			t.Errorf("profile%s: %v, want ErrRequest", query, err)
+		}
 	}
 	if err := c.Get(ctx, "/v1/nothing", nil); err == nil {
 		t.Error("an unknown request is answered")

@@ -30,6 +30,8 @@ type Guest interface {
 	Core(w io.Writer) error
 	// Top counts what KVM does for the guest, and tells every interval until ctx ends.
 	Top(ctx context.Context, interval time.Duration, tell func(*Top) error) error
+	// Profile samples where the vCPUs are, or one of them (-1: all), for that long or until ctx ends.
+	Profile(ctx context.Context, vcpu int, duration time.Duration) (*Profile, error)
 	// Watch tells of accesses to what spec says until remove; out must not wait.
 	Watch(spec string, out io.Writer) (engine string, remove func() error, err error)
 	// SetGuard changes what the stack guard does.
@@ -86,6 +88,7 @@ func NewServer(g Guest) *Server {
 	s.Handle("GET /v1/tasks", func(*http.Request) (any, error) { return g.Tasks() })
 	s.HandleStream("GET /v1/core", "application/octet-stream", func(_ *http.Request, w io.Writer) error { return g.Core(w) })
 	s.HandleStream("GET /v1/top", "application/x-ndjson", func(r *http.Request, w io.Writer) error { return top(g, r, w) })
+	s.Handle("GET /v1/profile", func(r *http.Request) (any, error) { return profile(g, r) })
 	s.HandleStream("GET /v1/watch", "text/plain; charset=utf-8", func(r *http.Request, w io.Writer) error { return s.watch(g, r, w) })
 	s.Handle("POST /v1/guard", func(r *http.Request) (any, error) {
 		var q guardRequest

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -45,6 +46,8 @@ type cpu struct {
 	history history
 	retried bool // see mayWrite
 	pending bool // the effects of the last exit are not final until the next KVM_RUN
+
+	sample atomic.Pointer[func(*Registers)] // see Machine.Sample
 
 	access sync.Mutex // who reads or writes registers of a vCPU that stands still
 
@@ -145,6 +148,7 @@ func (c *cpu) loop() {
 		err := c.enter(x)
 		switch {
 		case errors.Is(err, kvm.ErrInterrupted), errors.Is(err, kvm.ErrKicked):
+			c.sampled()
 			continue
 		case errors.Is(err, unix.EFAULT) && c.fault():
 			continue
