@@ -10,6 +10,7 @@ import (
 type kernelOptions struct {
 	strace  bool // print every system call to the log
 	account bool // say at the end whether everything is accounted for
+	counts  bool // say at the end what the scheduler did
 }
 
 func options() kernelOptions { return parseOptions(nucleus.CommandLine()) }
@@ -21,6 +22,8 @@ func parseOptions(line string) (o kernelOptions) {
 			o.strace = true
 		case "account":
 			o.account = true
+		case "counts":
+			o.counts = true
 		}
 	}
 	return o

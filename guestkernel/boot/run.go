@@ -384,6 +384,9 @@ func (s *system) checkLeaks() {
 	if options().account {
 		s.account(stats)
 	}
+	if options().counts {
+		nucleus.LogWrite(fmt.Appendf(nil, "ringo: counts: traps %d, switches %d, idle %d ms, %+v\n", stats.Traps, stats.Switches, stats.IdleTime/1e6, stats.Counts))
+	}
 	if user, contexts := owned[nucleus.OwnerUser], owned[nucleus.OwnerContext]; user > 1 || contexts > 0 {
 		nucleus.LogWrite(fmt.Appendf(nil, "ringo: leak: all tasks have ended, but %d frames of user memory and %d user contexts are in use\n", user-1, contexts))
 	}

@@ -54,6 +54,15 @@ type Counts struct {
 	Halts      uint64 // idle CPUs
 	Shootdowns uint64 // TLB shootdowns that had to ask another CPU
 	HeapFaults uint64 // demand-paged pages of the Go heap
+	FutexWaits uint64 // runtime threads that went to sleep
+	FutexWakes uint64 // calls to wake one
+	Yields     uint64 // sched_yield, and sleeps too short for a timer
+	Moves      uint64 // threads handed to another CPU, for affinity
+	Kicks      uint64 // user mode interrupted on purpose
+	Signals    uint64 // tgkill, the runtime's preemption
+	Frames     uint64 // calls to allocate or free frames
+	Flushes    uint64 // TLB shootdowns asked for
+	Idles      uint64 // times a CPU found no work, halted or not
 }
 
 var k kernelState
@@ -160,8 +169,8 @@ func shootdown(r tlbRequest, userRoot uint64) {
 		if userRoot != 0 && r.dropRoot == 0 && rootOf(cpu) != userRoot {
 			continue
 		}
-		if k.sched.idle&(1<<cpu) != 0 {
-			// It will look before it does anything else.
+		if k.sched.idle&^k.sched.polling&(1<<cpu) != 0 {
+			// It will look before it does anything else. It has the kernel's root loaded.
 			atomic.StoreUint32(&k.cpus[cpu].flush, flushAll)
 			continue
 		}
@@ -170,6 +179,9 @@ func shootdown(r tlbRequest, userRoot uint64) {
 			atomic.StoreUint32(&k.cpus[cpu].flush, flushAllNow)
 		}
 		asked |= 1 << cpu
+		if k.sched.polling&(1<<cpu) != 0 {
+			continue // it looks at the word all the time, and when it stops polling, it waits for the lock
+		}
 		k.counts.IPIs++
 		sendIPI(cpu)
 	}
@@ -250,14 +262,15 @@ func leave(c *cpuState, me int) {
 			continue
 		}
 		s.idle |= 1 << me
+		k.counts.Idles++
 		c.sliceEnd = 0
-		if loadedRoot() != k.root {
-			loadRoot(k.root) // its owner may free the tables while this CPU sleeps
-		}
 		armTimer(c, me)
 		sendKicks(me)
 		if c.pollTime > 0 && poll(c, me) {
 			continue
+		}
+		if loadedRoot() != k.root {
+			loadRoot(k.root) // its owner may free the tables while this CPU sleeps
 		}
 		k.counts.Halts++
 		c.haltedAt = nanotime()
@@ -296,9 +309,10 @@ func poll(c *cpuState, me int) bool {
 	s.polling |= 1 << me
 	unlock()
 	for end := nanotime() + c.pollTime; nanotime() < end; pause() {
-		if s.work(me) || atomic.LoadUint32(&c.flush) != flushNothing {
+		if s.work(me) {
 			break
 		}
+		serveFlush(me) // its owner waits for it: this CPU has kept the last address space
 	}
 	lock()
 	s.polling &^= 1 << me

@@ -1,6 +1,8 @@
 package nucleus
 
 import (
+	"sync/atomic"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -47,8 +49,10 @@ func handleSyscall(t *context) {
 func dispatch(i int32, t *context, nr uint64, me int) int64 {
 	switch nr {
 	case callAlloc:
+		k.counts.Frames++
 		return callAllocFrames(t, t.Arg(0), t.Arg(1))
 	case callFree:
+		k.counts.Frames++
 		return callFreeFrames(t, t.Arg(0), t.Arg(1))
 	case callSetOwner:
 		if !k.frames.setOwner(t.Arg(0), Owner(t.Arg(1))) {
@@ -60,12 +64,14 @@ func dispatch(i int32, t *context, nr uint64, me int) int64 {
 	case callMapDevice:
 		return mapDevice(t.Arg(0), t.Arg(1))
 	case callShootdown:
+		k.counts.Flushes++
 		shootdown(tlbRequest{va: t.Arg(1), size: t.Arg(2)}, t.Arg(0))
 		return 0
 	case callReleaseRoot:
 		shootdown(tlbRequest{dropRoot: t.Arg(0)}, t.Arg(0))
 		return 0
 	case callKick:
+		k.counts.Kicks++
 		if cpu := t.Arg(0); cpu < uint64(k.info.CPUs) {
 			k.sched.kick |= 1 << cpu
 		}
@@ -93,7 +99,7 @@ func dispatch(i int32, t *context, nr uint64, me int) int64 {
 	case unix.SYS_FUTEX:
 		return sysFutex(i, t.Arg(0), t.Arg(1), t.Arg(2), t.Arg(3), me)
 	case unix.SYS_NANOSLEEP:
-		return sysNanosleep(i, t.Arg(0))
+		return sysNanosleep(i, t.Arg(0), me)
 	case unix.SYS_SCHED_YIELD:
 		return sysYield(i)
 	case unix.SYS_CLONE:
@@ -112,6 +118,7 @@ func dispatch(i int32, t *context, nr uint64, me int) int64 {
 	case unix.SYS_CLOCK_GETTIME:
 		return sysClock(t.Arg(0), t.Arg(1))
 	case unix.SYS_TGKILL:
+		k.counts.Signals++
 		return sysTgkill(t.Arg(1), t.Arg(2), me)
 	case unix.SYS_RT_SIGACTION:
 		return sysSigaction(t.Arg(0), t.Arg(1), t.Arg(2))
@@ -164,6 +171,10 @@ const (
 	// or a run queue, which a yield serves as well, and sysmon, which starts at 20 us and for which a
 	// millisecond is early enough. Every armed timer costs three exits to the monitor's host.
 	yieldBelow   = 20_000    // ns
+	// The runtime sleeps 3 us before it steals the goroutine that another M has just made ready, for that M to run it itself: it is about
+	// to block, more often than not. Emulated CPUs take longer to come to it, and a goroutine that moves takes cold caches and interrupts with it.
+	thiefSleep = 3_000  // ns, what the runtime asks for
+	thiefWaits = 40_000 // ns, what it gets
 	shortestWait = 1_000_000 // ns
 )
 
@@ -189,9 +200,11 @@ func sysFutex(i int32, addr, op, val, timeout uint64, me int) int64 {
 				deadline = nanotime() + ns
 			}
 		}
+		k.counts.FutexWaits++
 		k.sched.sleep(i, waitFutex, addr, deadline)
 		return noReturn
 	case futexWake:
+		k.counts.FutexWakes++
 		return k.sched.futexWake(addr, int64(int32(val)), me)
 	}
 	return -int64(unix.ENOSYS)
@@ -211,12 +224,15 @@ func readTimespec(addr uint64) (ns int64, ok bool) {
 	return sec*1e9 + nsec, true
 }
 
-func sysNanosleep(i int32, addr uint64) int64 {
+func sysNanosleep(i int32, addr uint64, me int) int64 {
 	ns, ok := readTimespec(addr)
 	if !ok {
 		return -int64(unix.EFAULT)
 	}
 	if ns < yieldBelow {
+		if k.sched.queue.head == none {
+			return spin(i, ns, me)
+		}
 		return sysYield(i)
 	}
 	k.sched.threads[i].ctx.SetResult(0)
@@ -224,7 +240,25 @@ func sysNanosleep(i int32, addr uint64) int64 {
 	return noReturn
 }
 
+// spin is a sleep too short for a timer on a CPU that has nothing else to do. It ends early when there is, or a signal. The lock is released in between: thread i
+// stays this CPU's current one, running, so that nobody else resumes it. What others ask of the CPU meanwhile is as with any handler that waits for the
+// lock: flushes are served here, interrupts stay pending. The looks at the queue and at the signals are hints, leave looks again with the lock held.
+func spin(i int32, ns int64, me int) int64 {
+	if ns == thiefSleep {
+		ns = thiefWaits
+	}
+	end := nanotime() + ns
+	unlock()
+	for nanotime() < end && !k.sched.work(me) && atomic.LoadUint64(&k.sched.threads[i].pending) == 0 {
+		serveFlush(me)
+		pause()
+	}
+	lock()
+	return 0
+}
+
 func sysYield(i int32) int64 {
+	k.counts.Yields++
 	if k.sched.queue.head == none {
 		return 0
 	}
@@ -243,6 +277,7 @@ func callMoveThread(i int32, cpus uint64, me int) int64 {
 		return 0
 	}
 	k.sched.threads[i].ctx.SetResult(0)
+	k.counts.Moves++
 	k.sched.hand(i, cpus)
 	return noReturn
 }
