@@ -170,11 +170,11 @@ const (
 	// Only runtime.usleep comes here: waits of a few microseconds between two looks at a lock
 	// or a run queue, which a yield serves as well, and sysmon, which starts at 20 us and for which a
 	// millisecond is early enough. Every armed timer costs three exits to the monitor's host.
-	yieldBelow   = 20_000    // ns
+	yieldBelow = 20_000 // ns
 	// The runtime sleeps 3 us before it steals the goroutine that another M has just made ready, for that M to run it itself: it is about
 	// to block, more often than not. Emulated CPUs take longer to come to it, and a goroutine that moves takes cold caches and interrupts with it.
-	thiefSleep = 3_000  // ns, what the runtime asks for
-	thiefWaits = 40_000 // ns, what it gets
+	thiefSleep   = 3_000     // ns, what the runtime asks for
+	thiefWaits   = 40_000    // ns, what it gets
 	shortestWait = 1_000_000 // ns
 )
 
