@@ -269,8 +269,10 @@ static void start(const char *name, const char *path, int out, int err, int go)
 	if (syscall(SYS_close_range, 3, ~0U, 0) < 0)
 		for (int fd = 3; fd < 1024; fd++)
 			close(fd);
+	/* Not signal(): the C library keeps 32 and 33 to itself, and whoever started us may have them ignored. */
+	static const char dfl[64];
 	for (int s = 1; s < 65; s++)
-		signal(s, SIG_DFL);
+		syscall(SYS_rt_sigaction, s, dfl, NULL, 8);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	umask(022);

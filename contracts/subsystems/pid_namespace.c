@@ -75,8 +75,8 @@ int main(void)
 	pid_t p = must(fork());
 	if (p == 0)
 		_exit(inside());
-	observe("outside it has another number: %d", p > 1);
 	must(read(from_inside[0], b, 1));
+	observe("outside it has another number: %d", p > 1);
 	observe("init: %s", reap(p));
 	/* The namespace is dead: nobody can be born there. */
 	fails(fork(), ENOMEM);
