@@ -155,6 +155,9 @@ func (hardware) CPUs() int { return int(nucleus.BootInfo().CPUs) }
 // CPU implements task.Machine.
 func (hardware) CPU() int { return currentCPU() }
 
+// Waiting implements task.Machine.
+func (hardware) Waiting() bool { return nucleus.Waiting() }
+
 // MoveTo implements task.Machine.
 func (hardware) MoveTo(cpus uint64) bool { return nucleus.MoveTo(cpus) }
 

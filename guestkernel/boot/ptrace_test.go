@@ -136,6 +136,9 @@ func (m *hostMachine) inUse() int {
 func (m *hostMachine) CPUs() int { return 2 }
 func (m *hostMachine) CPU() int  { return int(m.cpu.Load()) }
 
+// Waiting cannot be known: others may always wait.
+func (m *hostMachine) Waiting() bool { return true }
+
 // MoveTo pretends: a context is wherever it may be.
 func (m *hostMachine) MoveTo(cpus uint64) bool {
 	m.cpu.Store(int32(bits.TrailingZeros64(cpus)))

@@ -70,6 +70,7 @@ const machineNumber = uint32(elf.EM_X86_64)
 func thisCPU() int                                                    { return ring0.Index() }
 func setThread(c *context)                                            { ring0.SetThread(c) }
 func idle() uint64                                                    { return ring0.Idle() }
+func goScheduler() (g, sched uintptr)                                 { return ring0.Scheduler() }
 func pause()                                                          { ring0.Pause() }
 func call(nr, a, b, c, d uint64) uint64                               { return ring0.Call(nr, a, b, c, d, 0, 0) }
 func initMachine(i *bootinfo.Info)                                    { ring0.InitMachine(i) }

@@ -1,8 +1,6 @@
 package syscalls
 
 import (
-	"runtime"
-
 	"golang.org/x/sys/unix"
 
 	"ringo/guestkernel/task"
@@ -10,7 +8,7 @@ import (
 
 func init() {
 	register(map[string]Handler{
-		"sched_yield":       func(*task.Task, Args) (uint64, error) { runtime.Gosched(); return 0, nil },
+		"sched_yield":       func(t *task.Task, _ Args) (uint64, error) { t.Yield(); return 0, nil },
 		"sched_getaffinity": sysSchedGetaffinity,
 		"sched_setaffinity": sysSchedSetaffinity,
 		"getcpu":            sysGetcpu,

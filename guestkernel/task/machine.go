@@ -78,6 +78,8 @@ type Machine interface {
 	// CPUs is the number of CPUs, CPU the one that the calling goroutine is on.
 	CPUs() int
 	CPU() int
+	// Waiting says whether anybody waits for the CPU that the calling goroutine is on: a hint.
+	Waiting() bool
 	// MoveTo moves the calling goroutine to one of a set of CPUs, for the moment.
 	MoveTo(cpus uint64) bool
 }

@@ -45,6 +45,7 @@ type Task struct {
 	slot          *trace.Slot // entry in the debug window, or nil
 	rseq          rseq
 	counted       bool   // in Kernel.realtime
+	yields        uint   // calls of Yield
 	applied       uint64 // affinity that ctx knows
 
 	namespaces atomic.Pointer[Namespaces] // nil: it has left

@@ -80,6 +80,9 @@ func Thread() *Context
 // Idle enables interrupts and halts until one comes, which it acknowledges. The caller holds no lock.
 func Idle() (source uint64) { return acknowledge(idle()) }
 
+// Scheduler is where the calling goroutine's runtime.g and runtime.sched lie: guestkernel/nucleus knows their fields. Any goroutine.
+func Scheduler() (gp, sched uintptr)
+
 // Pause tells the CPU that this is a spin loop. Any context.
 func Pause()
 

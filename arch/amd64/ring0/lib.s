@@ -29,6 +29,14 @@ TEXT ·Thread(SB),NOSPLIT|NOFRAME,$0-8
 	MOVQ AX, ret+0(FP)
 	RET
 
+// func Scheduler() (gp, sched uintptr)
+// In an ABI0 function that Go code calls, R14 is still the caller's g.
+TEXT ·Scheduler(SB),NOSPLIT|NOFRAME,$0-16
+	MOVQ R14, gp+0(FP)
+	LEAQ runtime·sched(SB), AX
+	MOVQ AX, sched+8(FP)
+	RET
+
 // func Pause()
 TEXT ·Pause(SB),NOSPLIT|NOFRAME,$0-0
 	PAUSE

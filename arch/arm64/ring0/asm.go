@@ -58,6 +58,9 @@ func addresses() (runtime, clock uint64)
 // Thread is the thread set on this CPU, or nil.
 func Thread() *Context
 
+// Scheduler is where the calling goroutine's runtime.g and runtime.sched lie: guestkernel/nucleus knows their fields. Any goroutine.
+func Scheduler() (gp, sched uintptr)
+
 // Pause tells the CPU that this is a spin loop. Any context.
 func Pause()
 

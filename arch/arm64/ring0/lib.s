@@ -25,6 +25,13 @@ TEXT ·setThread(SB), NOSPLIT|NOFRAME, $0-8
 	MOVD	R1, cpu_thread(R0)
 	RET
 
+// func Scheduler() (gp, sched uintptr)
+TEXT ·Scheduler(SB), NOSPLIT|NOFRAME, $0-16
+	MOVD	g, gp+0(FP)
+	MOVD	$runtime·sched(SB), R0
+	MOVD	R0, sched+8(FP)
+	RET
+
 // func Thread() *Context
 TEXT ·Thread(SB), NOSPLIT|NOFRAME, $0-8
 	MRS	TPIDR_EL1, R0
