@@ -10,9 +10,17 @@ type (
 	altStack = abi.Stack
 )
 
+// Functions, not variables: so the compiler sees that what they are given stays on the stack.
+
+func signalFrame(r *Regs, d *delivery) (frame []byte, addr uint64, out Regs, err error) {
+	return abi.SignalFrame(r, d)
+}
+
+func readSignalFrame(r *Regs, vectorSize int, room []byte, read func(addr uint64, b []byte) error) (abi.Saved, error) {
+	return abi.ReadSignalFrame(r, vectorSize, room, read)
+}
+
 var (
-	signalFrame     = abi.SignalFrame
-	readSignalFrame = abi.ReadSignalFrame
 	signalFrameSize = abi.FrameSize
 	// SyscallNumbers are the architecture's system calls by name.
 	SyscallNumbers = abi.SyscallNumbers

@@ -115,7 +115,7 @@ func (t *Task) enterHandler(info *Info, act Action) {
 	regs := t.ctx.Regs()
 	d := delivery{
 		Signal: sig, Info: *info, Handler: act.Handler, Flags: act.Flags, Restorer: act.Restorer, Mask: uint64(mask),
-		Top: regs.StackPointer(), Alt: t.alt, Vector: t.ctx.VectorState(),
+		Top: regs.StackPointer(), Alt: t.alt, Vector: t.ctx.VectorState(), Room: t.signalRoom(),
 	}
 	if act.Flags&saRestorer == 0 {
 		d.Restorer = t.space.SigreturnAddr()
@@ -191,10 +191,18 @@ func (t *Task) forceLocked(info *Info, deadly bool) {
 	t.work.Store(true)
 }
 
+// signalRoom is memory for one signal frame at a time, kept from one to the next: signals would leave kilobytes of garbage each.
+func (t *Task) signalRoom() []byte {
+	if t.room == nil {
+		t.room = make([]byte, 2*signalFrameSize(len(t.ctx.VectorState())))
+	}
+	return t.room
+}
+
 // Sigreturn is rt_sigreturn(2): it restores what the signal frame under the stack pointer holds. A bad frame is a SIGSEGV.
 func (t *Task) Sigreturn() error {
 	regs := t.ctx.Regs()
-	saved, err := readSignalFrame(regs, len(t.ctx.VectorState()), t.CopyInUser)
+	saved, err := readSignalFrame(regs, len(t.ctx.VectorState()), t.signalRoom(), t.CopyInUser)
 	if err == nil && !t.ctx.SetVectorState(saved.Vector) {
 		err = unix.EFAULT
 	}

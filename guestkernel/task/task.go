@@ -34,6 +34,7 @@ type Task struct {
 	restartCall   func() (uint64, error)
 	savedMask     *SigSet // to be restored unless a handler runs (sigsuspend, ppoll)
 	alt           altStack
+	room          []byte // see signalRoom
 	timer         *time.Timer
 	lastFault     fault
 	faultSignal   int  // signal that lastFault belongs to

@@ -67,6 +67,8 @@ type Delivery struct {
 	Vector   []byte // XSAVE image, standard format
 	// Fault describes the exception behind the signal.
 	Fault Fault
+	// Room is memory that the frame may be made in, FrameSize of it at best: it is the frame's until the next use of Room.
+	Room []byte
 }
 
 // Fault is the part of the machine context that describes an exception.
@@ -102,7 +104,7 @@ func SignalFrame(r *Regs, d *Delivery) (frame []byte, addr uint64, out Regs, err
 		end = fp + legacySize
 	}
 	addr = (sp-frameSize)&^15 - 8
-	frame = make([]byte, end-addr)
+	frame = take(&d.Room, int(end-addr))
 	le := binary.LittleEndian
 	le.PutUint64(frame[0:], d.Restorer)
 	le.PutUint64(frame[frameUC:], ucFlags)
@@ -147,15 +149,16 @@ type Saved struct {
 // ReadSignalFrame reads the frame under the stack pointer of r back. read copies user memory in
 // and vectorSize is the size of the machine's XSAVE image. What comes back is safe to load: flags
 // and selectors are forced to user values; the vector image is not checked here.
-func ReadSignalFrame(r *Regs, vectorSize int, read func(addr uint64, b []byte) error) (*Saved, error) {
+// What room has no place for is allocated; Saved.Vector may lie in it.
+func ReadSignalFrame(r *Regs, vectorSize int, room []byte, read func(addr uint64, b []byte) error) (s Saved, err error) {
 	// The handler's RET has popped pretcode.
 	addr := r.SP - 8
-	frame := make([]byte, frameSize)
+	frame := take(&room, frameSize)
 	if err := read(addr, frame); err != nil {
-		return nil, err
+		return Saved{}, err
 	}
 	le := binary.LittleEndian
-	s := &Saved{Regs: *r, Mask: le.Uint64(frame[frameMask:]), Alt: getStack(frame[frameStack:])}
+	s = Saved{Regs: *r, Mask: le.Uint64(frame[frameMask:]), Alt: getStack(frame[frameStack:])}
 	g := &s.Regs
 	for i, p := range []*uint64{
 		&g.R8, &g.R9, &g.R10, &g.R11, &g.R12, &g.R13, &g.R14, &g.R15, &g.DI, &g.SI, &g.BP, &g.BX, &g.DX, &g.AX, &g.CX, &g.SP, &g.IP, &g.Flags,
@@ -168,22 +171,22 @@ func ReadSignalFrame(r *Regs, vectorSize int, read func(addr uint64, b []byte) e
 	if fp == 0 {
 		return s, nil
 	}
-	legacy := make([]byte, legacySize)
+	legacy := take(&room, legacySize)
 	if err := read(fp, legacy); err != nil {
-		return nil, err
+		return Saved{}, err
 	}
-	s.Vector = make([]byte, max(vectorSize, legacySize+xsaveHeader))
+	s.Vector = take(&room, max(vectorSize, legacySize+xsaveHeader))
 	copy(s.Vector, legacy)
 	sw := legacy[swReserved:]
 	size := int(le.Uint32(sw[16:]))
 	if le.Uint32(sw) == xstateMagic1 && size >= legacySize+xsaveHeader && size <= vectorSize && int(le.Uint32(sw[4:])) >= size+4 {
 		var magic [4]byte
 		if err := read(fp+uint64(size), magic[:]); err != nil {
-			return nil, err
+			return Saved{}, err
 		}
 		if le.Uint32(magic[:]) == xstateMagic2 {
 			if err := read(fp+legacySize, s.Vector[legacySize:size]); err != nil {
-				return nil, err
+				return Saved{}, err
 			}
 			// Components the frame says nothing about are initial.
 			le.PutUint64(s.Vector[legacySize:], le.Uint64(s.Vector[legacySize:])&le.Uint64(sw[8:]))
@@ -195,6 +198,17 @@ func ReadSignalFrame(r *Regs, vectorSize int, read func(addr uint64, b []byte) e
 	clear(s.Vector[swReserved:legacySize])
 	le.PutUint64(s.Vector[legacySize:], 3)
 	return s, nil
+}
+
+// take cuts n zeroed bytes off room, or makes them when there are not as many.
+func take(room *[]byte, n int) []byte {
+	if len(*room) < n {
+		return make([]byte, n)
+	}
+	b := (*room)[:n:n]
+	*room = (*room)[n:]
+	clear(b)
+	return b
 }
 
 func putStack(b []byte, s Stack) {

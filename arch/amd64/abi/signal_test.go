@@ -1,6 +1,7 @@
 package abi
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
@@ -65,7 +66,7 @@ func TestSignalFrameComesBack(t *testing.T) {
 			t.Errorf("vector state at %#x", fp)
 		}
 		out.SP += 8 // the handler's RET
-		saved, err := ReadSignalFrame(&out, size, memory{addr, frame}.read)
+		saved, err := ReadSignalFrame(&out, size, nil, memory{addr, frame}.read)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,11 +87,11 @@ func TestForgedFrameStaysUser(t *testing.T) {
 	le.PutUint64(frame[frameRegs+8*17:], ^uint64(0))            // flags
 	le.PutUint64(frame[frameRegs+8*18:], 0x0008_0000_0000_0008) // selectors of the kernel
 	le.PutUint64(frame[frameRegs+8*23:], 0xffff_8000_0000_0000) // vector state in the kernel
-	if _, err := ReadSignalFrame(&out, 832, memory{addr, frame}.read); err != errFault {
+	if _, err := ReadSignalFrame(&out, 832, nil, memory{addr, frame}.read); err != errFault {
 		t.Errorf("vector state out of reach: %v", err)
 	}
 	le.PutUint64(frame[frameRegs+8*23:], 0)
-	s, err := ReadSignalFrame(&out, 832, memory{addr, frame}.read)
+	s, err := ReadSignalFrame(&out, 832, nil, memory{addr, frame}.read)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,13 +112,39 @@ func TestActionWithoutRestorer(t *testing.T) {
 	}
 }
 
+// What an earlier frame left in the room shows neither in the next one nor in what is read back.
+func TestRoomIsUsedAgain(t *testing.T) {
+	regs, d := sample(rand.New(rand.NewPCG(1, 2)), 832)
+	want, addr, out, err := SignalFrame(&regs, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Room = bytes.Repeat([]byte{0xee}, int(FrameSize(832)))
+	room := d.Room
+	got, _, _, err := SignalFrame(&regs, d)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the frame made in a room differs, %v", err)
+	}
+	if &got[0] != &room[0] {
+		t.Error("the room was not used")
+	}
+	out.SP += uint64(8)
+	saved, err := ReadSignalFrame(&out, 832, bytes.Repeat([]byte{0xee}, 4*len(want)), memory{addr, want}.read)
+	if err != nil || saved.Regs != regs || !bytes.Equal(saved.Vector, d.Vector) {
+		t.Errorf("%+v, %v", saved, err)
+	}
+	if n := testing.AllocsPerRun(10, func() { d.Room = room; SignalFrame(&regs, d) }); n != 0 {
+		t.Errorf("%v allocations a frame", n)
+	}
+}
+
 func FuzzReadSignalFrame(f *testing.F) {
 	regs, d := sample(rand.New(rand.NewPCG(1, 2)), 832)
 	frame, _, _, _ := SignalFrame(&regs, d)
 	f.Add(frame, uint64(8))
 	f.Fuzz(func(t *testing.T, b []byte, off uint64) {
 		r := Regs{SP: off}
-		s, err := ReadSignalFrame(&r, 832, memory{0, b}.read)
+		s, err := ReadSignalFrame(&r, 832, nil, memory{0, b}.read)
 		if err == nil && (s.Regs.CS != userCS || s.Regs.Flags&flagIF == 0 || s.Vector != nil && len(s.Vector) != 832) {
 			t.Errorf("%+v", s)
 		}

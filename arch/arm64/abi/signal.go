@@ -63,6 +63,8 @@ type Delivery struct {
 	Vector   []byte // VectorSize bytes
 	// Fault describes the exception behind the signal.
 	Fault Fault
+	// Room is memory that the frame may be made in, FrameSize of it at best: it is the frame's until the next use of Room.
+	Room []byte
 }
 
 // Fault is the part of the machine context that describes an exception.
@@ -83,7 +85,7 @@ func SignalFrame(r *Regs, d *Delivery) (frame []byte, addr uint64, out Regs, err
 	}
 	record := (d.Top - frameRecord) &^ 15
 	addr = (record - frameSize) &^ 15
-	frame = make([]byte, record+frameRecord-addr)
+	frame = take(&d.Room, int(record+frameRecord-addr))
 	le := binary.LittleEndian
 	copy(frame, d.Info[:])
 	putStack(frame[frameStack:], d.Alt)
@@ -123,16 +125,17 @@ type Saved struct {
 
 // ReadSignalFrame reads the frame at the stack pointer of r back. read copies user memory in.
 // What comes back is safe to load: PSTATE is forced to EL0.
-func ReadSignalFrame(r *Regs, _ int, read func(addr uint64, b []byte) error) (*Saved, error) {
+// What room has no place for is allocated; Saved.Vector may lie in it.
+func ReadSignalFrame(r *Regs, _ int, room []byte, read func(addr uint64, b []byte) error) (s Saved, err error) {
 	if r.SP%16 != 0 {
-		return nil, ErrFrame
+		return Saved{}, ErrFrame
 	}
-	frame := make([]byte, frameSize)
+	frame := take(&room, frameSize)
 	if err := read(r.SP, frame); err != nil {
-		return nil, err
+		return Saved{}, err
 	}
 	le := binary.LittleEndian
-	s := &Saved{Mask: le.Uint64(frame[frameMask:]), Alt: getStack(frame[frameStack:])}
+	s = Saved{Mask: le.Uint64(frame[frameMask:]), Alt: getStack(frame[frameStack:])}
 	mc := frame[frameContext:]
 	for i := range s.Regs.X {
 		s.Regs.X[i] = le.Uint64(mc[8+8*i:])
@@ -141,28 +144,39 @@ func ReadSignalFrame(r *Regs, _ int, read func(addr uint64, b []byte) error) (*S
 	s.Regs.PState = le.Uint64(mc[272:]) & pstateUser
 	for records := frame[frameRecords:]; ; {
 		if len(records) < 8 {
-			return nil, ErrFrame
+			return Saved{}, ErrFrame
 		}
 		magic, size := le.Uint32(records), int(le.Uint32(records[4:]))
 		if magic == 0 {
 			if size != 0 || s.Vector == nil {
-				return nil, ErrFrame // Linux requires the fpsimd record
+				return Saved{}, ErrFrame // Linux requires the fpsimd record
 			}
 			return s, nil
 		}
 		if size < 16 || size%16 != 0 || size > len(records) {
-			return nil, ErrFrame
+			return Saved{}, ErrFrame
 		}
 		if magic == fpsimdMagic {
 			if size != fpsimdSize || s.Vector != nil {
-				return nil, ErrFrame
+				return Saved{}, ErrFrame
 			}
-			s.Vector = make([]byte, VectorSize)
+			s.Vector = take(&room, VectorSize)
 			copy(s.Vector, records[16:fpsimdSize])
 			copy(s.Vector[512:], records[8:16])
 		}
 		records = records[size:]
 	}
+}
+
+// take cuts n zeroed bytes off room, or makes them when there are not as many.
+func take(room *[]byte, n int) []byte {
+	if len(*room) < n {
+		return make([]byte, n)
+	}
+	b := (*room)[:n:n]
+	*room = (*room)[n:]
+	clear(b)
+	return b
 }
 
 func putStack(b []byte, s Stack) {

@@ -1,6 +1,7 @@
 package abi
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
@@ -52,7 +53,7 @@ func TestSignalFrameComesBack(t *testing.T) {
 	if fp := out.X[29]; fp%16 != 0 || binary.LittleEndian.Uint64(frame[fp-addr+8:]) != regs.X[30] {
 		t.Errorf("frame record at %#x does not lead to the interrupted function", fp)
 	}
-	saved, err := ReadSignalFrame(&out, VectorSize, memory{addr, frame}.read)
+	saved, err := ReadSignalFrame(&out, VectorSize, nil, memory{addr, frame}.read)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func TestForgedFrames(t *testing.T) {
 		regs, d := sample(rand.New(rand.NewPCG(1, 2)))
 		frame, addr, out, _ := SignalFrame(&regs, d)
 		c.spoil(frame)
-		s, err := ReadSignalFrame(&out, VectorSize, memory{addr, frame}.read)
+		s, err := ReadSignalFrame(&out, VectorSize, nil, memory{addr, frame}.read)
 		if err != c.want {
 			t.Errorf("%s: err = %v, want %v", c.name, err, c.want)
 		}
@@ -93,7 +94,7 @@ func TestForgedFrames(t *testing.T) {
 	regs, d := sample(rand.New(rand.NewPCG(1, 2)))
 	frame, addr, out, _ := SignalFrame(&regs, d)
 	out.SP += 8
-	if _, err := ReadSignalFrame(&out, VectorSize, memory{addr, frame}.read); err != ErrFrame {
+	if _, err := ReadSignalFrame(&out, VectorSize, nil, memory{addr, frame}.read); err != ErrFrame {
 		t.Errorf("unaligned stack: %v", err)
 	}
 }
@@ -106,13 +107,39 @@ func TestActionWithoutWayBack(t *testing.T) {
 	}
 }
 
+// What an earlier frame left in the room shows neither in the next one nor in what is read back.
+func TestRoomIsUsedAgain(t *testing.T) {
+	regs, d := sample(rand.New(rand.NewPCG(1, 2)))
+	want, addr, out, err := SignalFrame(&regs, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Room = bytes.Repeat([]byte{0xee}, int(FrameSize(VectorSize)))
+	room := d.Room
+	got, _, _, err := SignalFrame(&regs, d)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the frame made in a room differs, %v", err)
+	}
+	if &got[0] != &room[0] {
+		t.Error("the room was not used")
+	}
+	out.SP += uint64(0)
+	saved, err := ReadSignalFrame(&out, VectorSize, bytes.Repeat([]byte{0xee}, 4*len(want)), memory{addr, want}.read)
+	if err != nil || saved.Regs != regs || !bytes.Equal(saved.Vector, d.Vector) {
+		t.Errorf("%+v, %v", saved, err)
+	}
+	if n := testing.AllocsPerRun(10, func() { d.Room = room; SignalFrame(&regs, d) }); n != 0 {
+		t.Errorf("%v allocations a frame", n)
+	}
+}
+
 func FuzzReadSignalFrame(f *testing.F) {
 	regs, d := sample(rand.New(rand.NewPCG(1, 2)))
 	frame, _, _, _ := SignalFrame(&regs, d)
 	f.Add(frame)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r Regs
-		s, err := ReadSignalFrame(&r, VectorSize, memory{0, b}.read)
+		s, err := ReadSignalFrame(&r, VectorSize, nil, memory{0, b}.read)
 		if err == nil && (s.Regs.PState&0x3ff != 0 || len(s.Vector) != VectorSize) {
 			t.Errorf("%+v", s)
 		}
