@@ -312,9 +312,9 @@ func (g *Guard) frameHistory(f *classify.Frame, now *debugwindow.Frame, w *hit.W
 		return "unknown"
 	}
 	if h.Freed != 0 {
-		f.History = append(f.History, classify.Allocation{What: "freed", By: by(h.FreeStack), Task: classify.Task{ID: int(h.FreeTask)}})
+		f.History = append(f.History, classify.Allocation{What: "freed", By: by(h.FreeStack), Ago: w.Time - g.window.At(h.Freed), Task: classify.Task{ID: int(h.FreeTask)}})
 	}
-	f.History = append(f.History, classify.Allocation{What: "allocated", By: by(h.AllocStack), Task: classify.Task{ID: int(h.AllocTask)}})
+	f.History = append(f.History, classify.Allocation{What: "allocated", By: by(h.AllocStack), Ago: w.Time - g.window.At(h.Allocated), Task: classify.Task{ID: int(h.AllocTask)}})
 }
 
 // eventLocked makes a report.

@@ -61,7 +61,7 @@ func stampAt(p bootinfo.Phase, v uint64) {
 func bootFrames() {
 	i := &k.info
 	var best, bytes uint64
-	ramRegions(func(base, size uint64) { bytes += recordBytes(size) })
+	ramRegions(func(base, size uint64) { bytes += recordBytes(size) + historyBytes(size) })
 	at := uint64(0)
 	for n := range i.NumRanges {
 		if r := &i.Ranges[n]; r.Kind == bootinfo.RangeUsable && r.Size > best {
@@ -77,6 +77,10 @@ func bootFrames() {
 			fatalError("too many separate ranges of RAM, at", base)
 		}
 		records += recordBytes(size)
+		if n := historyBytes(size); n != 0 {
+			k.frames.regions[k.frames.numRegions-1].history = uintptr(directMap + records)
+			records += n
+		}
 	})
 	// What is not usable has an owner, so that nobody can free or take it. From the top down, as
 	// what is given last is taken first: the host already has low memory, and each further 2 MiB

@@ -11,7 +11,9 @@ import (
 // The nucleus's side of api.go. Lock held.
 
 func callAllocFrames(t *context, order, owner uint64) int64 {
+	k.frames.calledBy(t)
 	phys, ok := k.frames.alloc(uint(order), Owner(owner))
+	k.frames.noCaller()
 	if !ok {
 		return -int64(unix.ENOMEM)
 	}
@@ -29,7 +31,9 @@ func callFreeFrames(t *context, phys, order uint64) int64 {
 		}
 		traceFrame(tracewindow.FrameFree, t, phys, uint64(owner), order)
 	}
+	k.frames.calledBy(t)
 	k.frames.free(phys, uint(order))
+	k.frames.noCaller()
 	return 0
 }
 

@@ -3,6 +3,7 @@ package nucleus
 import (
 	"unsafe"
 
+	"ringo/internal/bootinfo"
 	"ringo/internal/debugwindow"
 )
 
@@ -42,7 +43,11 @@ func DescribeDebug(r *debugwindow.Registry) {
 	for n := range k.frames.numRegions {
 		g := &k.frames.regions[n]
 		f.Regions[n] = debugwindow.FrameRegion{Base: g.base, Frames: uint64(g.frames), Records: uint64(g.records) - directMap}
+		if g.history != 0 {
+			f.Regions[n].History, f.HistorySize = uint64(g.history)-directMap, uint32(historySize)
+		}
 	}
+	h.Started = i.Phases[bootinfo.PhaseEntry]
 
 	t := &h.Threads
 	var th thread

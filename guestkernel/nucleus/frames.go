@@ -65,6 +65,7 @@ type region struct {
 	base    uint64 // GPA
 	frames  uint32
 	records uintptr // GVA of [frames]frameRecord
+	history uintptr // GVA of [frames]debugwindow.FrameHistory, 0: none is kept
 	free    [MaxOrder + 1]uint32
 }
 
@@ -76,6 +77,7 @@ type frameAllocator struct {
 	total      uint64 // frames that were ever given to the allocator
 	freeFrames uint64
 	owned      [numOwners]uint64 // frames by owner
+	by         frameCaller
 }
 
 func (r *region) record(i uint32) *frameRecord {
@@ -191,6 +193,9 @@ func (a *frameAllocator) alloc(order uint, owner Owner) (phys uint64, ok bool) {
 		atomic.StoreUint32(&rec.refs, 1)
 		a.freeFrames -= 1 << order
 		a.owned[owner] += 1 << order
+		if r.history != 0 {
+			a.remember(r, i, order, owner)
+		}
 		return r.base + uint64(i)<<pageShift, true
 	}
 	return 0, false
@@ -215,6 +220,9 @@ func (a *frameAllocator) free(phys uint64, order uint) {
 	case atomic.LoadUint32(&rec.refs) > 1:
 		violate("freed frame is still referenced", phys)
 		return
+	}
+	if r.history != 0 {
+		a.remember(r, i, order, OwnerFree)
 	}
 	rec.refs, rec.head = 0, 0
 	for f := i; f < i+1<<order; f++ {

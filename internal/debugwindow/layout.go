@@ -236,6 +236,8 @@ type Header struct {
 	Frames  FrameTable
 	Threads ThreadTable
 	Runtime RuntimeLayout
+
+	Started uint64 // counter value at the kernel's first instruction
 }
 
 // The structs must have the sizes that the strides say.

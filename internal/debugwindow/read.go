@@ -322,3 +322,13 @@ func (w *Window) Frame(gpa uint64) (f Frame, ok bool) {
 	}
 	return Frame{}, false
 }
+
+// At is a counter value as a time since the kernel's first instruction, ns; 0 when the kernel does not say when that was.
+func (w *Window) At(counter uint64) int64 {
+	h := &w.Header
+	if h.CounterHz == 0 || h.Started == 0 || counter < h.Started {
+		return 0
+	}
+	n := counter - h.Started
+	return int64(n/h.CounterHz)*1e9 + int64(float64(n%h.CounterHz)*1e9/float64(h.CounterHz))
+}

@@ -76,6 +76,9 @@ func (c *Context) InitRuntime(sp uint64) {
 	c.Resume = resumeCall
 }
 
+// Goroutine is the register that holds g in Go code.
+func (c *Context) Goroutine() uint64 { return c.Frame.R14 }
+
 // InitClone prepares c as the child of a clone(2) that parent has just called: the same
 // registers, result 0, the stack and TLS given in the call.
 func (c *Context) InitClone(parent *Context, stack, tls uint64, setTLS bool) {

@@ -47,6 +47,9 @@ func (c *Context) SP() uint64 { return c.Frame.SP }
 // FramePointer starts the chain of frames for a backtrace.
 func (c *Context) FramePointer() uint64 { return c.Frame.X[29] }
 
+// Goroutine is the register that holds g in Go code.
+func (c *Context) Goroutine() uint64 { return c.Frame.X[28] }
+
 // InitClone prepares c as the child of a clone(2) that parent has just called: the same
 // registers, result 0, the stack given in the call. There is no TLS base to set.
 func (c *Context) InitClone(parent *Context, stack, tls uint64, setTLS bool) {
