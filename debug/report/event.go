@@ -171,9 +171,11 @@ type Event struct {
 	Len    uint64  `json:"len,omitempty"`   // bytes the instruction wrote, where that is known
 	// At is the victim's own address of the first byte of Old and New: what of the write lies in
 	// the victim.
-	At    Address `json:"at,omitempty"`
-	Old   Hex     `json:"old,omitempty"`
-	New   Hex     `json:"new,omitempty"`
+	At  Address `json:"at,omitempty"`
+	Old Hex     `json:"old,omitempty"`
+	New Hex     `json:"new,omitempty"`
+	// From is where the new bytes may have come from.
+	From  string  `json:"from,omitempty"`
 	Notes []Note  `json:"notes,omitempty"`
 	Stack []Frame `json:"stack,omitempty"`
 

@@ -194,7 +194,7 @@ func TestFolder(t *testing.T) {
 		t.Errorf("on screen:\n%s\nin the file:\n%s", text.String(), report)
 	}
 	index, _ := os.ReadFile(filepath.Join(dir, "index.txt"))
-	for _, want := range []string{"stack-0001   R1   stack overflow of the writer (3 times more)", "the guest's trace rings", "0 events dropped"} {
+	for _, want := range []string{"stack-0001   R1   stack overflow of the writer (3 times more)", "what the guest's kernel recorded", "0 events dropped"} {
 		if !strings.Contains(string(index), want) {
 			t.Errorf("the index lacks %q:\n%s", want, index)
 		}

@@ -224,7 +224,7 @@ func (r *Recorder) index(f *Footer) error {
 		}
 		what := map[string]string{
 			"report.txt": "the reports, for people", "report.jsonl": "the same as JSON lines (docs/debugging.md)",
-			"trace": "the guest's trace rings: vmm trace FILE reads them", "index.txt": "this file",
+			"trace": "what the guest's kernel recorded: vmm trace FILE, or vmm trace --perfetto OUT FILE for ui.perfetto.dev", "index.txt": "this file",
 		}
 		for _, e := range entries {
 			fmt.Fprintf(b, "%-14s %s\n", e.Name(), what[e.Name()])

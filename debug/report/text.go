@@ -16,7 +16,7 @@ const (
 	maxRows    = 4  // of 16 bytes
 	maxFrames  = 16 // of the writer
 	maxSleep   = 8  // frames of the sleeper
-	maxHistory = 12
+	maxHistory = 16
 	maxNotes   = 4
 )
 
@@ -116,6 +116,9 @@ func WriteText(w io.Writer, e *Event, counters *Counters, s Style) error {
 	p.write(e)
 	p.cause(e)
 	p.bytes(e)
+	if e.From != "" {
+		p.line("value", clean(e.From))
+	}
 	for i, h := range e.History {
 		label := ""
 		if i == 0 {

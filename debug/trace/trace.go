@@ -76,6 +76,13 @@ func (r *Reader) Next() *Trace {
 	return &t
 }
 
+// Last answers the last n events of each CPU, whatever Next has answered.
+func (r *Reader) Last(n uint64) *Trace {
+	t := *r.t
+	t.Events, t.Lost = r.w.Last(n), tracewindow.Lost{}
+	return &t
+}
+
 // Read reads all of a trace.
 func Read(mem tracewindow.Memory, base, size uint64) (*Trace, error) {
 	r, err := NewReader(mem, base, size)

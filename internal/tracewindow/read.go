@@ -57,6 +57,32 @@ type Lost struct {
 	Torn        uint64 // half written, or overwritten while being read
 }
 
+// Last are the last n events of each CPU, in order: what can be read while the guest waits.
+func (w *Window) Last(n uint64) (events []Event) {
+	h := &w.Header
+	n = min(n, uint64(h.Slots))
+	buf := make([]byte, EventSize)
+	for cpu := range uint64(h.CPUs) {
+		at := w.base + uint64(h.RingOffset) + cpu*uint64(h.RingStride)
+		var next [8]byte
+		if w.mem.Peek(at, next[:]) < len(next) {
+			continue
+		}
+		end := binary.LittleEndian.Uint64(next[:])
+		for slot := end - min(n, end); slot < end; slot++ {
+			i := slot & uint64(h.Slots-1)
+			if w.mem.Peek(at+ringHeader+i*EventSize, buf) < len(buf) {
+				break
+			}
+			if e := overlay[Event](buf); e.valid(i, uint64(h.Slots)) {
+				events = append(events, e)
+			}
+		}
+	}
+	slices.SortFunc(events, func(a, b Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	return events
+}
+
 // Events are the events with numbers above since (0: all), in order.
 func (w *Window) Events(since uint64) (events []Event, lost Lost) {
 	h := &w.Header

@@ -2,9 +2,11 @@ package guest
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -89,10 +91,13 @@ func (g *guest) watch() error {
 		},
 		CallTarget: callTarget, CallLength: callLength,
 		Syscall: syscallName, SavedPC: savedPC,
-		Now: func() int64 { return int64(g.m.Elapsed()) },
+		Now: func() int64 { return int64(g.m.Elapsed()) }, History: g.before,
 	}
 	w := &watcher{}
-	c.Report = func(e *report.Event) { w.rec.Add(e) }
+	c.Report = func(e *report.Event) {
+		e.From = g.came(e)
+		w.rec.Add(e)
+	}
 	w.guard = stackguard.New(c)
 	g.watcher = w
 	if d.Guard != stackguard.Off || d.Folder != "" {
@@ -118,9 +123,16 @@ func (g *guest) watch() error {
 }
 
 // judged adds the guest's own end to the findings and closes them. The machine's memory is still there.
-func (w *watcher) judged(o *Outcome, crash error) error {
+func (w *watcher) judged(g *guest, o *Outcome, crash error) error {
 	if !w.used.Load() {
 		return nil
+	}
+	var trace error
+	if w.dir != "" {
+		if trace = w.rec.Attach("trace", g.WriteTrace); errors.Is(trace, errNoTrace) {
+			trace = nil // the guest did not get that far: the index says so, as the file is not there
+			_ = os.Remove(filepath.Join(w.dir, "trace"))
+		}
 	}
 	if c, ok := crash.(*CrashError); ok {
 		w.rec.Add(&report.Event{
@@ -130,7 +142,7 @@ func (w *watcher) judged(o *Outcome, crash error) error {
 	footer, err := w.rec.Close()
 	w.guard.Close()
 	o.Debug = &Findings{Events: w.rec.Events(), Footer: footer, Folder: w.dir}
-	return err
+	return errors.Join(err, trace)
 }
 
 // Findings are what was reported about a guest.

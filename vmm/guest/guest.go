@@ -127,7 +127,7 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 	outcome, err := g.run(ctx)
 	g.watches.summary()
 	outcome.Watched = g.watches.found()
-	if closing := g.watcher.judged(&outcome, err); err == nil {
+	if closing := g.watcher.judged(g, &outcome, err); err == nil {
 		err = closing
 	}
 	return outcome, err

@@ -47,8 +47,16 @@ func debugWords(line string) map[string]bool {
 // commandLine is the kernel command line with what other options ask for.
 func (g *guest) commandLine() string {
 	line := g.o.CommandLine
-	if g.o.Trace != "" && !debugWords(line)[traceWord] {
-		line = strings.TrimSpace(line + " debug=" + traceWord)
+	words := debugWords(line)
+	var add []string
+	if folder := g.o.Debug.Folder != ""; (g.o.Trace != "" || folder) && !words[traceWord] {
+		add = append(add, traceWord)
+	}
+	if g.o.Debug.Folder != "" && !words[frameWord] { // reports tell the whole story
+		add = append(add, frameWord)
+	}
+	if len(add) > 0 {
+		line = strings.TrimSpace(line + " debug=" + strings.Join(add, ","))
 	}
 	return line
 }
