@@ -21,8 +21,12 @@ func (t *Trace) WriteText(w io.Writer, all *Trace, syms Symbols) error {
 	}
 	b := bufio.NewWriter(w)
 	n := all.allNames()
+	passed := 0
 	for i := range t.Events {
 		e := &t.Events[i]
+		for ; passed < len(all.Events) && all.Events[passed].Seq <= e.Seq; passed++ {
+			n.learn(&all.Events[passed])
+		}
 		n.learn(e)
 		fmt.Fprintf(b, "%13.6f  cpu%-2d %-22s %s\n", t.At(e).Seconds(), e.CPU, bracket(n.of(e.Task)), t.describe(e, syms))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -170,4 +171,19 @@ func FuzzReadFile(f *testing.F) {
 			t.Fatalf("not JSON: %q", out.Bytes())
 		}
 	})
+}
+
+// A selection's lines have the names that tasks had at that moment, though it has no event that says so.
+func TestSelectionsKnowLaterNames(t *testing.T) {
+	tr := decode(t, recorded(t))
+	named := tr.Events[0]
+	named.Seq, named.Args[2] = tr.Events[5].Seq, 'x'
+	all := *tr
+	all.Events = slices.Insert(slices.Clone(tr.Events), 6, named)
+	some := all
+	some.Events = []tracewindow.Event{all.Events[3], all.Events[10]}
+	var out strings.Builder
+	if err := some.WriteText(&out, &all, nil); err != nil || !strings.Contains(out.String(), "[7 sh]") || !strings.Contains(out.String(), "[7 x]") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
 }

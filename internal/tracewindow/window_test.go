@@ -193,3 +193,26 @@ func BenchmarkEmit(b *testing.B) {
 		r.Emit(0, uint64(i), Enter, 1, 2, 3, 4, 5, 6)
 	}
 }
+
+func TestLastIsTheEndOfEachRing(t *testing.T) {
+	r, m := window(t, 2, 64)
+	for i := range uint64(200) {
+		r.Emit(int(i%2), i, Mark, 0, 0, i, 0, 0, 0)
+	}
+	w, err := Open(m, testBase, uint64(len(m.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []uint64{0, 1, 5, 64, 1000} {
+		got := w.Last(n)
+		want := int(2 * min(n, uint64(w.Header.Slots)))
+		if len(got) != want {
+			t.Errorf("the last %d: %d events, want %d", n, len(got), want)
+		}
+		for i, e := range got {
+			if e.Args[0] != uint64(200-want+i) {
+				t.Errorf("the last %d: event %d is %d", n, i, e.Args[0])
+			}
+		}
+	}
+}

@@ -40,6 +40,9 @@ func (g *guest) before(tid int, gpa uint64) (lines []string) {
 	return append(lines, g.recent(w, table, tid, gpa)...)
 }
 
+// plain is for reports, which are narrow and ASCII.
+var plain = strings.NewReplacer("ringo/guestkernel/", "", "\u00b5s", "us")
+
 // frameLines are the allocator's record of a frame.
 func frameLines(w *debugwindow.Window, f *debugwindow.Frame, table *symbols.Table) (lines []string) {
 	h := &f.History
@@ -112,7 +115,7 @@ func (g *guest) recent(w *debugwindow.Window, table *symbols.Table, tid int, gpa
 	var b bytes.Buffer
 	_ = t.WriteText(&b, &all, table) // a bytes.Buffer takes every write
 	for line := range strings.Lines(b.String()) {
-		lines = append(lines, strings.ReplaceAll(strings.Join(strings.Fields(line), " "), "ringo/guestkernel/", ""))
+		lines = append(lines, plain.Replace(strings.Join(strings.Fields(line), " ")))
 	}
 	return lines
 }
