@@ -103,7 +103,7 @@ func traceWrap(i *Injector, t *task.Task, _ uint64) {
 		logLine("the flight recorder is off: --trace FILE")
 		return
 	}
-	n := 1 << 20
+	n := 1 << 17 // four times what the monitor makes a ring for
 	if i.control {
 		n = 8
 	}

@@ -8,8 +8,9 @@ import (
 	"ringo/internal/pagetable"
 )
 
-// Plants in page tables. The client's program touches the page at plantedAt after connect(2); without a plant nothing is
-// mapped there and the kernel answers with SIGSEGV, which the program expects.
+// Plants in page tables. The client's program connects to a name that nobody has, touches the page at plantedAt while the server
+// still sleeps, and then connects to the server. Without a plant nothing is mapped there and the kernel answers with
+// SIGSEGV, which the program expects.
 
 // plantedAt is an address of user space that nothing else uses; guestkernel/inject/testdata/touch.c has it too.
 const plantedAt = 0x5a5a_0000_0000
@@ -68,12 +69,16 @@ func (p *planted) remove() {
 	}
 }
 
-// onTouch makes the hooks of a plant in the client's tables: plant runs when it connects, and what it planted is removed when it exits.
+// onTouch makes the hooks of a plant in the client's tables: plant runs when it connects for the first time, and what it planted is
+// removed when it connects for the second time, or exits.
 func onTouch(plant func(v *victim) (*planted, error)) func(*Injector) (hooks, error) {
 	return func(i *Injector) (hooks, error) {
 		var page *planted
 		var owner *task.Task
 		h, err := onConnect(func(v *victim) {
+			if owner != nil {
+				return
+			}
 			p, err := plant(v)
 			if err != nil {
 				nucleus.LogWrite([]byte("inject: " + err.Error() + "\n"))
@@ -84,12 +89,18 @@ func onTouch(plant func(v *victim) (*planted, error)) func(*Injector) (hooks, er
 		if err != nil {
 			return h, err
 		}
-		h.before["exit_group"] = func(t *task.Task, _ [6]uint64) {
+		remove := func(t *task.Task, _ [6]uint64) {
 			if page != nil && t == owner {
 				page.remove()
 				page = nil
 			}
 		}
+		plantOnce := h.before["connect"]
+		h.before["connect"] = func(t *task.Task, args [6]uint64) {
+			remove(t, args)
+			plantOnce(t, args)
+		}
+		h.before["exit_group"] = remove
 		return h, nil
 	}
 }

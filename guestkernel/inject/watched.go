@@ -63,8 +63,11 @@ func copyShort(to *uint32, value uint32) { *to = value }
 //go:noinline
 func copyLong(to *uint64, value uint64) { *to = value }
 
-// counters are two words side by side that two tasks count up in lockstep.
-var counters [2]uint64
+// counters has two words side by side that two tasks count up in lockstep, with more than a page on either side: where
+// whole pages are watched, nothing else is on theirs. middle is the first one's index.
+var counters, unwatched [3 * 512]uint64
+
+const middle = 512
 
 // Rounds of lockstep.
 const rounds = 1000
@@ -74,11 +77,12 @@ func lockstepPlant(i *Injector, _ *task.Task, who uint64) {
 	if i.control {
 		to = &unwatched
 	}
-	countUp(&to[who&1], &to[1-who&1])
+	mine := &to[middle+who&1]
+	countUp(mine, &to[middle+1-who&1])
+	if *mine != rounds {
+		panic("inject: a counter was counted up by somebody else")
+	}
 }
-
-// unwatched is where the control counts.
-var unwatched [2]uint64
 
 // countUp waits for the other before each round, so that both store to the page at the same time; alone, it does not wait for long.
 //
@@ -92,21 +96,23 @@ func countUp(mine, other *uint64) {
 	}
 }
 
-// twoPages holds a page boundary; crossing is the address 4 bytes before it.
-var twoPages [3 * 4096]byte
+// twoPages has a boundary between pages that hold nothing else, in its bytes from 4096 to 20480; otherPages is the control's.
+var twoPages, otherPages [6 * 4096]byte
 
-// Crossing is the offset in twoPages of the word that crosses: it depends on where the variable lies.
-func crossing() uint64 {
-	base := addressOf(&twoPages[0])
-	return (base+2*4096-1)&^4095 - 4
+// crossing is the address of the word that crosses, 4 bytes before the boundary, which depends on where the variable lies.
+func crossing(pages *[6 * 4096]byte) uint64 {
+	return (addressOf(&pages[0])+3*4096-1)&^4095 - 4
 }
 
 func crossingPlant(i *Injector, _ *task.Task, _ uint64) {
-	to := crossing()
+	to := crossing(&twoPages)
 	if i.control {
-		to -= 1024
+		to = crossing(&otherPages)
 	}
 	crossPages(to)
+	if *at[uint64](to) != 0x1122334455667788 || *at[uint64](to + 8) != 0 || *at[uint32](to + 16) != 1 {
+		panic("inject: the bytes at the page boundary are not what was stored")
+	}
 }
 
 // objectSize is the size of the object in arena.
@@ -138,39 +144,48 @@ func heapBefore(i *Injector, _ *task.Task, _ uint64) {
 //go:noinline
 func storeByte(to *byte, v byte) { *to = v }
 
-// session is an object that is given back and given out again.
+// session is an object that is given back and given out again. Its state says to whom it belongs, or that it is closed.
 var session struct {
 	owner uint64
 	state uint64
 }
 
-func useAfterFree(i *Injector, t *task.Task, _ uint64) {
-	old := &session // allocated
-	session.owner = uint64(t.TID())
-	if i.control {
-		closeSession(old)
-		return
-	}
-	session.owner = 0 // freed,
-	session.owner = 1 // and another's now
-	closeSession(old)
-}
+// States of session.
+const (
+	firstOwners  = 1
+	secondOwners = 2
+	closed       = 0xdead
+)
+
+//go:noinline
+func openSession(owner, state uint64) { session.owner, session.state = owner, state }
 
 //go:noinline
 func closeSession(s *struct{ owner, state uint64 }) {
-	s.state = 0xdead
+	s.state = closed
+}
+
+func useAfterFree(i *Injector, t *task.Task, _ uint64) {
+	old := &session
+	openSession(uint64(t.TID()), firstOwners)
+	closeSession(old) // given back,
+	openSession(1, secondOwners)
+	if !i.control {
+		closeSession(old) // and another's now
+	}
 }
 
 // node is an element of a list whose neighbours do not name each other.
 type node struct{ next, prev uint64 }
 
-var list struct{ head, tail, added node }
+// stranger is an element of another list.
+var list struct{ head, tail, added, stranger node }
 
 func listPlant(i *Injector, _ *task.Task, _ uint64) {
 	h, t := addressOf(&list.head), addressOf(&list.tail)
 	list.head, list.tail = node{t, t}, node{h, h}
 	if !i.control {
-		list.head.next = addressOf(&list.added) + 8 // corrupted before
+		list.head.next = addressOf(&list.stranger) // corrupted before
 	}
 	insertAfter(&list.head, &list.added)
 }

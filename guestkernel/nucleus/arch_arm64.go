@@ -102,6 +102,11 @@ func systemRegister(i int) (string, uint64, bool)                     { return r
 func initUserContext(page uintptr) *UserContext                       { return ring0.InitUserContext(page) }
 func deviceRange(i *bootinfo.Info, n int) (gpa, size uint64, ok bool) { return ring0.DeviceRange(i, n) }
 
+// leafReturn is where a thread that trapped in a function without a frame of its own returns to, 0 if that cannot be read.
+func leafReturn(c *context) uint64 {
+	return c.Frame.X[30]
+}
+
 func describeContext(t *debugwindow.ThreadTable) { ring0.DescribeContext(t) }
 func describeArea(cpu int, c *debugwindow.CPU)   { ring0.DescribeArea(cpu, c) }
 

@@ -28,7 +28,11 @@ func fatalError(reason string, value uint64) {
 	if c.current >= 0 && c.current < maxThreads {
 		printThread(c.current)
 		t := &k.sched.threads[c.current].ctx
-		printTrace(t.PC(), t.SP(), t.FramePointer())
+		link := uint64(0)
+		if c.lastTrap.kind == trapSyscall {
+			link = leafReturn(t) // Call has no frame, and its caller is who asked for what cannot be
+		}
+		printTrace(t.PC(), t.SP(), t.FramePointer(), link)
 	}
 	endFatal()
 }
@@ -86,7 +90,7 @@ func reportFatal(f *frame, e *event, reason string) {
 	if e.Kind == EventPageFault {
 		printWalk(loadedRoot(), e.Addr)
 	}
-	printTrace(f.PC(), f.StackPointer(), f.FramePointer())
+	printTrace(f.PC(), f.StackPointer(), f.FramePointer(), 0)
 	endFatal()
 }
 
@@ -153,13 +157,18 @@ func printThread(i int32) {
 	printString(" switches\n")
 }
 
-// printTrace follows the frame pointers of Go code.
-func printTrace(pc, sp, fp uint64) {
+// printTrace follows the frame pointers of Go code. link is where the function at pc returns to, if that has no frame of its own; else 0.
+func printTrace(pc, sp, fp, link uint64) {
 	printString("  at ")
 	printSymbol(pc)
 	printString(" (sp ")
 	printHex(sp)
 	printString(")\n")
+	if link != 0 {
+		printString("  by ")
+		printSymbol(link - 1)
+		printString("\n")
+	}
 	var last uint64
 	repeated := 0
 	for n := 0; n < 4096 && fp >= directMap && fp&7 == 0 && readable(fp) && readable(fp+8); n++ {

@@ -219,7 +219,6 @@ func keep(p *[4096 + 512]byte) { p[0] = 0 }
 func (t *Task) wait(c <-chan struct{}, expired <-chan time.Time) wait.Result {
 	t.offCPU()
 	t.group.checkCPUTimers()
-	t.state.Store(int32(StateSleeping))
 	t.switches.Add(1)
 	how := debugwindow.WaitEvent
 	if expired != nil {
@@ -229,6 +228,7 @@ func (t *Task) wait(c <-chan struct{}, expired <-chan time.Time) wait.Result {
 		t.k.Inject.SwitchOut(t)
 	}
 	t.slot.Park(how)
+	t.state.Store(int32(StateSleeping)) // who sees it asleep in /proc finds it parked
 	result := wait.Woken
 	for {
 		select {

@@ -14,7 +14,7 @@ type Plant struct {
 	// Program is the guest program that triggers it, a C file in guestkernel/inject/testdata without ".c"; its arguments.
 	Program string
 	Args    []string
-	// Flags are further arguments of vmm run under which the bug is found.
+	// Flags are further arguments of vmm run under which the bug is found; FOLDER is a folder of this guest's.
 	Flags []string
 	// Dies says that without a debugger the kernel ends in a crash; else the program reports success and nobody notices.
 	Dies bool
@@ -30,6 +30,13 @@ type Plant struct {
 	Bytes int
 	// New is what is written, as it repeats; nil: not checked.
 	New []byte
+	// Hits are the events of a watchpoint, 0: one. By is how many of them each task makes; nil: all are Writer's. Counting says that each
+	// task's values are 1, 2, 3...
+	Hits     int
+	By       map[string]int
+	Counting bool
+	// Says are further things that the crash report or the trace must say, and ControlSays those of the control.
+	Says, ControlSays []string
 	// Arches and CPUs are where the row makes sense; nil: everywhere, 1 and 2.
 	Arches []string
 	CPUs   []int
@@ -75,6 +82,8 @@ var (
 	amd64 = []string{"amd64"}
 	smp   = []int{2}
 	ones  = []byte{0xff}
+
+	traced = []string{"--trace", "FOLDER/trace.bin"}
 )
 
 // All are the plants.
@@ -107,34 +116,41 @@ var All = []Plant{
 		What: "no bug: a waker marks the wait-queue entry on the sleeper's stack. No report, one suppressed hit"}),
 	sleeper(Plant{Name: "silent-zero", Row: 14, Rule: "R10", Function: "inject.clearWord", Bytes: 8, New: []byte{0},
 		What: "zeroes are stored over zeroes in a sleeping stack: nothing changes, and it is a write all the same"}),
-	watch("counters,len=16", Plant{Name: "lockstep", Row: 15, Function: "inject.countUp", Bytes: 8, Args: []string{"2"}, CPUs: smp,
+	watch("counters+4096,len=248", Plant{Name: "lockstep", Row: 15, Function: "inject.countUp", Bytes: 8, Args: []string{"2"}, CPUs: smp,
+		Hits: 2000, By: map[string]int{"poke": 1000, "poke2": 1000}, Counting: true,
 		What: "no bug: two vCPUs store 1000 times each to one watched page, in lockstep. 2000 events, final values 1000"}),
-	watch("twoPages,len=12288", Plant{Name: "page-crossing", Row: 16, Function: "wrong.CrossPages",
-		What: "no bug: stores that cross from one watched page into the next, one of them atomic"}),
-	watch("counters,len=16", Plant{Name: "irq-storm", Row: 17, Function: "inject.countUp", Bytes: 8, Args: []string{"1", "storm"},
+	watch("twoPages+4096,len=16383", Plant{Name: "page-crossing", Row: 16, Function: "wrong.CrossPages", Hits: 4,
+		What: "no bug: a store that crosses from one watched page into the next, a string move and an atomic beside it"}),
+	watch("counters+4096,len=248", Plant{Name: "irq-storm", Row: 17, Function: "inject.countUp", Bytes: 8, Args: []string{"1", "storm"},
+		Hits: 1000, Counting: true,
 		What: "no bug: 1000 watched stores under a timer that interrupts every 100 us. 1000 events"}),
 	sleeper(Plant{Name: "exhaust-stack", Row: 18, Dies: true, Rule: "R1", Function: "inject.exhaustStack",
 		What: "unbounded recursion on a kernel stack without guard pages"}),
-	{Name: "corrupt-stack", Row: 18, Program: "poke", Dies: true, Rule: Crash, Writer: "poke",
+	{Name: "corrupt-stack", Row: 18, Program: "poke", Dies: true, Rule: Crash, Writer: "poke", Says: []string{"4141414141414141"},
 		What: "a function overwrites its own return address: it jumps to 0x4141414141414141"},
 	{Name: "write-ro", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "inject.storeByte", Writer: "poke", What: "a store to a constant of the kernel"},
 	{Name: "write-kern", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "inject.storeByte", Writer: "poke", What: "a store to the kernel's code"},
-	{Name: "buddy-after-free", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "nucleus.Ref", Writer: "poke",
+	{Name: "buddy-after-free", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "inject.buddyAfterFree", Writer: "poke",
+		Says: []string{"reference count of a free frame changed"},
 		What: "a reference to a frame that is free"},
-	watch("list,len=48", Plant{Name: "list-corrupt", Row: 18, Function: "inject.insertAfter",
-		What: "a list whose neighbours do not name each other gets an element: it lands in the middle of another"}),
+	watch("list+48,len=16", Plant{Name: "list-corrupt", Row: 18, Function: "inject.insertAfter", Bytes: 8,
+		What: "a list whose neighbours do not name each other gets an element: it is tied to one of another list"}),
 	watch("arena+128,len=1", Plant{Name: "heap-after", Row: 19, Function: "inject.fillObject", Bytes: 1, New: []byte{0x6b},
 		What: "one byte after an object of 64 bytes"}),
 	watch("arena+63,len=1", Plant{Name: "heap-before", Row: 19, Function: "inject.storeByte", Bytes: 1, New: []byte{0x6b},
 		What: "one byte before an object of 64 bytes"}),
-	watch("session+8,len=8", Plant{Name: "heap-uaf", Row: 19, Function: "inject.closeSession", Bytes: 8,
-		What: "an object is closed by who had given it back. The control's close, by its owner, is seen as well"}),
-	{Name: "double-free", Row: 19, Program: "poke", Dies: true, Rule: Crash, Function: "inject.releaseAgain", Writer: "poke", What: "a frame is freed twice"},
+	watch("session+8,len=8,if=old==2&&new==0xdead", Plant{Name: "heap-uaf", Row: 19, Function: "inject.closeSession", Bytes: 8,
+		What: "an object is closed by who had given it back, when it is another's; a condition leaves out the rightful close"}),
+	{Name: "double-free", Row: 19, Program: "poke", Dies: true, Rule: Crash, Function: "inject.releaseAgain", Writer: "poke",
+		Says: []string{"freed frame is not the start of an allocated block"}, What: "a frame is freed twice"},
 	sleeper(Plant{Name: "wrong-data", Row: 20, Rule: "R10", Function: "inject.deliver", Bytes: 8,
 		What: "right code delivers a wrong value: it came from a table that two tasks share. The report says where the value lies"}),
-	{Name: "trace-wrap", Row: 21, Program: "poke", Rule: Trace, Flags: []string{"--trace", "trace.bin"}, Writer: "poke", What: "no bug: more events than the rings hold. The loss is counted, the last events are there"},
-	{Name: "trace-corrupt", Row: 21, Program: "poke", Rule: Trace, Flags: []string{"--trace", "trace.bin"}, What: "the kernel spoils the header of its flight recorder: one line says so"},
-	{Name: "hang", Row: 22, Program: "poke", Rule: Timeout, Flags: []string{"--timeout", "5s"}, Function: "wrong.SpinMasked", What: "a CPU spins with interrupts masked"},
+	{Name: "trace-wrap", Row: 21, Program: "poke", Rule: Trace, Flags: traced, Writer: "poke", Says: []string{"mark end of wrap"}, ControlSays: []string{"mark end of wrap", "lost: 0 overwritten"},
+		What: "no bug: more events than the rings hold. The loss is counted, the last events are there"},
+	{Name: "trace-corrupt", Row: 21, Program: "poke", Rule: Trace, Flags: traced, ControlSays: []string{"lost: 0 overwritten"},
+		What: "the kernel spoils the header of its flight recorder: one line says so"},
+	{Name: "hang", Row: 22, Program: "poke", Rule: Timeout, Flags: []string{"--timeout", "20s"}, Function: "wrong.SpinMasked", Writer: "poke",
+		What: "a CPU spins with interrupts masked"},
 	sleeper(Plant{Name: "wild-write", Rule: "R10", Function: "inject.storeWord", Bytes: 8,
 		What: "a store to a sleeping stack through a wrong pointer"}),
 }

@@ -125,9 +125,12 @@ func Verdict(ctx context.Context) (ok bool, why string, err error) {
 	return true, "", nil
 }
 
-// attempt runs the probe within limit. One that does not come back even though its vCPU was
-// kicked is left behind: nothing in user space can end it.
-func (r *Row) attempt(ctx context.Context, c check) {
+// attempt runs the probe within limit.
+func (r *Row) attempt(ctx context.Context, c check) { r.attemptWithin(ctx, c, limit) }
+
+// attemptWithin runs the probe. One that does not come back even though its vCPU was kicked is left behind: nothing in
+// user space can end it.
+func (r *Row) attemptWithin(ctx context.Context, c check, limit time.Duration) {
 	type result struct {
 		detail string
 		err    error

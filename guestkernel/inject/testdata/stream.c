@@ -82,10 +82,12 @@ int main(void)
 		int c = socket(AF_UNIX, SOCK_STREAM, 0);
 		check(c >= 0, "socket");
 		wait_until_asleep(parent);
-		check(connect(c, (struct sockaddr *)&addr, sizeof addr) == 0, "connect");
 #ifdef TOUCH
+		struct sockaddr_un nobody = { .sun_family = AF_UNIX, .sun_path = "/nobody" };
+		check(connect(c, (struct sockaddr *)&nobody, sizeof nobody) < 0, "connect to nobody");
 		touch();
 #endif
+		check(connect(c, (struct sockaddr *)&addr, sizeof addr) == 0, "connect");
 		check(write(c, "hello", 5) == 5, "write");
 		_exit(0);
 	}

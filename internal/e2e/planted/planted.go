@@ -6,6 +6,7 @@ package planted
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -51,17 +52,23 @@ func (c *Case) inject() string {
 	return c.Plant.Name
 }
 
-// Request is what the worker runs: `vmm run` with these arguments and a report folder.
+// Request is what the worker runs: `vmm run` with these arguments and a report folder, and then `vmm trace` of Folder/trace.bin. The
+// folder's name is put for FOLDER in the arguments.
 type Request struct {
 	Args    []string
 	Timeout time.Duration
+	Trace   []string // arguments of vmm trace; nil: none
 }
+
+// Folder stands for the guest's own folder.
+const Folder = "FOLDER"
 
 // Outcome is what one guest left.
 type Outcome struct {
 	Status         int
 	Stdout, Stderr string
 	Report         string // report.jsonl
+	Trace          string // the end of what vmm trace says
 	Took           time.Duration
 	Err            string // why nothing can be said
 }
@@ -81,7 +88,11 @@ func (c *Case) request(kernel, initrd, programs string) Request {
 	}
 	args = append(args, flags...)
 	args = append(args, "--", "/"+c.Plant.Program)
-	return Request{Args: append(args, c.Plant.Args...), Timeout: guestTime + time.Minute}
+	r := Request{Args: append(args, c.Plant.Args...), Timeout: guestTime + time.Minute}
+	if c.Plant.Rule == plants.Trace {
+		r.Trace = []string{Folder + "/trace.bin", "--kernel", kernel}
+	}
+	return r
 }
 
 // Exit statuses of vmm.
@@ -117,27 +128,54 @@ func Check(c *Case, o *Outcome) (wrong []string) {
 			say("status %d, want %d", o.Status, want)
 		}
 	}
-	named := func() {
-		if c.Plant.Function != "" && !strings.Contains(o.Stderr, c.Plant.Function) {
-			say("%s is not named", c.Plant.Function)
+	p := &c.Plant
+	says := func(where, text string, list []string) {
+		for _, want := range list {
+			if !strings.Contains(text, want) {
+				say("%s: %q is not said", where, want)
+			}
 		}
 	}
-	if !c.Control {
-		switch c.Plant.Rule {
-		case plants.Crash:
-			status(statusFailure)
-			named()
-			return wrong
-		case plants.Timeout:
-			status(statusTimeout)
-			named()
-			return wrong
-		case plants.Watch:
-			named()
-			return wrong
-		case plants.Trace:
-			return wrong
+	switch p.Rule {
+	case plants.Crash, plants.Timeout:
+		if c.Control {
+			break
 		}
+		want := statusFailure
+		if p.Rule == plants.Timeout {
+			want = statusTimeout
+		}
+		status(want)
+		text := ""
+		for _, e := range f.Events {
+			if e.Kind == report.KindCrash {
+				text += e.Verdict + "\n" + e.Text + strings.Join(e.History, "\n")
+			}
+		}
+		says("crash report", text, p.Says)
+		if p.Function != "" {
+			says("crash report", text, []string{p.Function})
+		}
+		if !regexp.MustCompile(`(?m)^ +\d+ +` + p.Writer + ` +running in prctl\(2\)`).MatchString(text) {
+			say("crash report: %q is not running in prctl(2)", p.Writer)
+		}
+		return wrong
+	case plants.Watch:
+		status(0)
+		checkWatch(c, o.Stderr, say)
+		return wrong
+	case plants.Trace:
+		status(0)
+		if c.Control {
+			says("trace", o.Trace, p.ControlSays)
+		} else {
+			says("trace", o.Trace, p.Says)
+		}
+		lost := regexp.MustCompile(`lost: (\d+) overwritten`).FindStringSubmatch(o.Trace)
+		if p.Name == "trace-wrap" && !c.Control && (lost == nil || lost[1] == "0") {
+			say("the events that were overwritten are not counted")
+		}
+		return wrong
 	}
 	var found []report.Event
 	for _, e := range f.Events {
@@ -145,7 +183,6 @@ func Check(c *Case, o *Outcome) (wrong []string) {
 			found = append(found, e)
 		}
 	}
-	p := &c.Plant
 	if p.Rule == "" && !c.Control && len(f.Footer.Allowed) == 0 {
 		say("no suppressed hit is counted")
 	}

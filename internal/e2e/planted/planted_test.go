@@ -3,8 +3,10 @@ package planted
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -44,13 +46,14 @@ func TestPlants(t *testing.T) {
 				t.Skip("none selected")
 			}
 			err := Run(ctx, arch, cases, os.Stderr, func(c *Case, o *Outcome) {
+				keep(t, arch, c, o)
 				fmt.Fprintf(os.Stderr, "%s/%s: status %d, %.1f s\n", arch, c.Name, o.Status, o.Took.Seconds())
 				t.Run(c.Name, func(t *testing.T) {
 					for _, wrong := range Check(c, o) {
 						t.Error(wrong)
 					}
 					if t.Failed() {
-						t.Logf("status %d\n%s%s", o.Status, o.Stdout, o.Stderr)
+						t.Logf("status %d\n%s%s%s", o.Status, o.Stdout, end(o.Stderr), end(o.Trace))
 					}
 				})
 			})
@@ -60,6 +63,22 @@ func TestPlants(t *testing.T) {
 		})
 	}
 }
+
+// keep writes what a guest has left into the folder RINGO_PLANTS_OUT.
+func keep(t *testing.T, arch string, c *Case, o *Outcome) {
+	folder := os.Getenv("RINGO_PLANTS_OUT")
+	if folder == "" {
+		return
+	}
+	name := filepath.Join(folder, arch+"-"+strings.ReplaceAll(c.Name, "/", "-"))
+	text := fmt.Sprintf("status %d, %.1f s\n%s%s%s", o.Status, o.Took.Seconds(), o.Stdout, o.Stderr, o.Trace)
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.WriteFile(name+".txt", []byte(text), 0o644), os.WriteFile(name+".jsonl", []byte(o.Report), 0o644)); err != nil {
+		t.Error(err)
+	}
+}
+
+// end is what fits on a screen or two.
+func end(text string) string { return text[max(0, len(text)-6000):] }
 
 // Check must see each thing that can be wrong.
 func TestCheck(t *testing.T) {

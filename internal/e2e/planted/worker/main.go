@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"ringo/internal/e2e/planted"
@@ -47,7 +48,7 @@ func run(vmm string, r *planted.Request) (o planted.Outcome) {
 	defer os.RemoveAll(folder)
 	ctx, cancel := context.WithTimeout(context.Background(), r.Timeout)
 	defer cancel()
-	c := exec.CommandContext(ctx, vmm, append([]string{"run", "--host", "kvm", "--report", folder}, r.Args...)...)
+	c := exec.CommandContext(ctx, vmm, append([]string{"run", "--host", "kvm", "--report", folder}, in(folder, r.Args)...)...)
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr, c.WaitDelay = &stdout, &stderr, 5*time.Second
 	begin := time.Now()
@@ -69,5 +70,23 @@ func run(vmm string, r *planted.Request) (o planted.Outcome) {
 		o.Err = err.Error()
 	}
 	o.Report = string(b)
+	if r.Trace != nil {
+		out, err := exec.CommandContext(ctx, vmm, append([]string{"trace"}, in(folder, r.Trace)...)...).CombinedOutput()
+		o.Trace = string(out[max(0, len(out)-traceEnd):])
+		if err != nil {
+			o.Trace += "\n" + err.Error()
+		}
+	}
 	return o
+}
+
+// traceEnd is how much of a trace's end is answered, bytes.
+const traceEnd = 64 << 10
+
+// in puts the folder's name into arguments.
+func in(folder string, args []string) (out []string) {
+	for _, a := range args {
+		out = append(out, strings.ReplaceAll(a, planted.Folder, folder))
+	}
+	return out
 }
