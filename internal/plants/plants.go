@@ -35,6 +35,8 @@ type Plant struct {
 	Hits     int
 	By       map[string]int
 	Counting bool
+	// Status is the exit status where Rule is Trace.
+	Status int
 	// Says are further things that the crash report or the trace must say, and ControlSays those of the control.
 	Says, ControlSays []string
 	// Arches and CPUs are where the row makes sense; nil: everywhere, 1 and 2.
@@ -83,6 +85,8 @@ var (
 	smp   = []int{2}
 	ones  = []byte{0xff}
 
+	faulted = []string{"unexpected fault address", "runtime.sigpanic"}
+
 	traced = []string{"--trace", "FOLDER/trace.bin"}
 )
 
@@ -128,8 +132,10 @@ var All = []Plant{
 		What: "unbounded recursion on a kernel stack without guard pages"}),
 	{Name: "corrupt-stack", Row: 18, Program: "poke", Dies: true, Rule: Crash, Writer: "poke", Says: []string{"4141414141414141"},
 		What: "a function overwrites its own return address: it jumps to 0x4141414141414141"},
-	{Name: "write-ro", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "inject.storeByte", Writer: "poke", What: "a store to a constant of the kernel"},
-	{Name: "write-kern", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "inject.storeByte", Writer: "poke", What: "a store to the kernel's code"},
+	{Name: "write-ro", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "inject.storeByte(", Writer: "poke",
+		Says: faulted, What: "a store to a constant of the kernel"},
+	{Name: "write-kern", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "inject.storeByte(", Writer: "poke",
+		Says: faulted, What: "a store to the kernel's code"},
 	{Name: "buddy-after-free", Row: 18, Program: "poke", Dies: true, Rule: Crash, Function: "inject.buddyAfterFree", Writer: "poke",
 		Says: []string{"reference count of a free frame changed"},
 		What: "a reference to a frame that is free"},
@@ -147,7 +153,8 @@ var All = []Plant{
 		What: "right code delivers a wrong value: it came from a table that two tasks share. The report says where the value lies"}),
 	{Name: "trace-wrap", Row: 21, Program: "poke", Rule: Trace, Flags: traced, Writer: "poke", Says: []string{"mark end of wrap"}, ControlSays: []string{"mark end of wrap", "lost: 0 overwritten"},
 		What: "no bug: more events than the rings hold. The loss is counted, the last events are there"},
-	{Name: "trace-corrupt", Row: 21, Program: "poke", Rule: Trace, Flags: traced, ControlSays: []string{"lost: 0 overwritten"},
+	{Name: "trace-corrupt", Row: 21, Program: "poke", Rule: Trace, Flags: traced, Status: 125, Says: []string{"trace.bin: the flight recorder cannot be read: trace is corrupt: "},
+		ControlSays: []string{"lost: 0 overwritten"},
 		What: "the kernel spoils the header of its flight recorder: one line says so"},
 	{Name: "hang", Row: 22, Program: "poke", Rule: Timeout, Flags: []string{"--timeout", "20s"}, Function: "wrong.SpinMasked", Writer: "poke",
 		What: "a CPU spins with interrupts masked"},

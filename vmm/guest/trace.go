@@ -66,8 +66,10 @@ var errNoTrace = errors.New("no trace: the kernel has not started its flight rec
 
 // WriteTrace copies the trace window: what trace.ReadFile reads.
 func (g *guest) WriteTrace(w io.Writer) error {
-	if _, err := tracewindow.Open(g.m.Memory(), g.trace.Base, g.trace.Size); err != nil {
+	if _, err := tracewindow.Open(g.m.Memory(), g.trace.Base, g.trace.Size); errors.Is(err, tracewindow.ErrAbsent) {
 		return fmt.Errorf("%w: %w", errNoTrace, err)
+	} else if err != nil {
+		return fmt.Errorf("the flight recorder cannot be read: %w", err)
 	}
 	buf := make([]byte, 64<<10)
 	for at := uint64(0); at < g.trace.Size; {

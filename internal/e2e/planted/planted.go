@@ -146,7 +146,7 @@ func Check(c *Case, o *Outcome) (wrong []string) {
 			want = statusTimeout
 		}
 		status(want)
-		text := ""
+		text := o.Stderr
 		for _, e := range f.Events {
 			if e.Kind == report.KindCrash {
 				text += e.Verdict + "\n" + e.Text + strings.Join(e.History, "\n")
@@ -165,11 +165,11 @@ func Check(c *Case, o *Outcome) (wrong []string) {
 		checkWatch(c, o.Stderr, say)
 		return wrong
 	case plants.Trace:
-		status(0)
 		if c.Control {
 			says("trace", o.Trace, p.ControlSays)
 		} else {
-			says("trace", o.Trace, p.Says)
+			status(p.Status)
+			says("trace", o.Stderr+o.Trace, p.Says)
 		}
 		lost := regexp.MustCompile(`lost: (\d+) overwritten`).FindStringSubmatch(o.Trace)
 		if p.Name == "trace-wrap" && !c.Control && (lost == nil || lost[1] == "0") {

@@ -34,6 +34,7 @@ func TestPlants(t *testing.T) {
 	}
 	for _, arch := range hosted.Arches {
 		t.Run(arch, func(t *testing.T) {
+			t.Parallel() // two machines
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 			defer cancel()
 			var cases []Case
