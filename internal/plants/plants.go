@@ -155,7 +155,7 @@ var All = []Plant{
 		What: "no bug: more events than the rings hold. The loss is counted, the last events are there"},
 	{Name: "trace-corrupt", Row: 21, Program: "poke", Rule: Trace, Flags: traced, Status: 125, Says: []string{"trace.bin: the flight recorder cannot be read: trace is corrupt: "},
 		ControlSays: []string{"lost: 0 overwritten"},
-		What: "the kernel spoils the header of its flight recorder: one line says so"},
+		What:        "the kernel spoils the header of its flight recorder: one line says so"},
 	{Name: "hang", Row: 22, Program: "poke", Rule: Timeout, Flags: []string{"--timeout", "20s"}, Function: "wrong.SpinMasked", Writer: "poke",
 		What: "a CPU spins with interrupts masked"},
 	sleeper(Plant{Name: "wild-write", Rule: "R10", Function: "inject.storeWord", Bytes: 8,
