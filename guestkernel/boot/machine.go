@@ -224,7 +224,20 @@ func (c *userContext) SetIdentity(id *task.Identity) {
 }
 
 // CopyFrom implements task.Context.
-func (c *userContext) CopyFrom(o task.Context) { c.UserContext.CopyFrom(o.(*userContext).UserContext) }
+func (c *userContext) CopyFrom(o task.Context) {
+	from := o.(*userContext).UserContext
+	nucleus.SaveVector(from)
+	c.UserContext.CopyFrom(from)
+}
+
+// SaveVector implements task.Context.
+func (c *userContext) SaveVector() { nucleus.SaveVector(c.UserContext) }
+
+// VectorState implements task.Context.
+func (c *userContext) VectorState() []byte {
+	nucleus.SaveVector(c.UserContext)
+	return c.UserContext.VectorState()
+}
 
 // Regs implements task.Context.
 func (c *userContext) Regs() *task.Regs { return abiRegs(c.UserContext.Regs()) }

@@ -326,6 +326,7 @@ func (c *hostContext) SetSP(v uint64)             { c.regs.SP = v }
 func (c *hostContext) TLS() uint64                { return c.regs.FSBase }
 func (c *hostContext) SetTLS(v uint64)            { c.regs.FSBase = v }
 func (c *hostContext) Regs() *task.Regs           { return &c.regs }
+func (c *hostContext) SaveVector()                {}
 func (c *hostContext) VectorState() []byte        { return c.vector }
 func (c *hostContext) Release()                   {}
 func (c *hostContext) SetIdentity(*task.Identity) {}

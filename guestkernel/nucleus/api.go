@@ -154,7 +154,30 @@ func NewUserContext() (*UserContext, error) {
 }
 
 // FreeUserContext gives it back. Its last RunUser has returned.
-func FreeUserContext(c *UserContext) { FreeFrames(PhysOf(unsafe.Pointer(c)), 0) }
+func FreeUserContext(c *UserContext) {
+	c.DropVector()
+	FreeFrames(PhysOf(unsafe.Pointer(c)), 0)
+}
+
+// RunUser enters user mode with c on this CPU and returns when user mode traps. One goroutine at a time for a context.
+func RunUser(c *UserContext) Event {
+	for {
+		e := runUser(c)
+		if e.Kind != EventAway {
+			return e
+		}
+		SaveVector(c)
+	}
+}
+
+// SaveVector makes the vector state of c complete in memory, wherever some of it is. For the goroutine that runs the context.
+func SaveVector(c *UserContext) {
+	for !c.SaveVector() {
+		if cpu := c.VectorCPU(); cpu >= 0 {
+			MoveTo(1 << cpu)
+		}
+	}
+}
 
 // InterruptUser makes the RunUser of c return with EventInterrupt: at once if it is in user
 // mode, else before it enters user mode the next time. Any goroutine.

@@ -38,6 +38,7 @@ const (
 	EventPageFault = ring0.EventPageFault
 	EventException = ring0.EventException
 	EventElsewhere = ring0.EventElsewhere
+	EventAway      = ring0.EventAway
 
 	AccessRead  = ring0.AccessRead
 	AccessWrite = ring0.AccessWrite
@@ -116,8 +117,7 @@ func describeArea(cpu int, c *debugwindow.CPU)   { ring0.DescribeArea(cpu, c) }
 // Doorbell tells the monitor's debugger something (internal/debugwindow) and returns when that has been served. Any goroutine.
 func Doorbell(value uint32) { ring0.Doorbell(value) }
 
-// RunUser enters user mode on this CPU and returns when user mode traps. Any goroutine.
-func RunUser(c *UserContext) Event { return ring0.RunUser(c) }
+func runUser(c *UserContext) Event { return ring0.RunUser(c) }
 
 // SyncCode makes instructions just written to [va, va+size) visible to instruction fetch on all CPUs.
 func SyncCode(va, size uint64) { ring0.SyncCode(va, size) }

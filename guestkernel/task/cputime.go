@@ -84,6 +84,7 @@ func (t *Task) leaveKernel(nr uint64) {
 
 // offCPU and onCPU are around every wait of the task's goroutine.
 func (t *Task) offCPU() {
+	t.ctx.SaveVector()
 	now := t.k.nanos()
 	t.cpu.stop(now)
 	if t.counted {

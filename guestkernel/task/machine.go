@@ -55,6 +55,8 @@ type Context interface {
 	// have forged, nil being the initial state, and reports whether it was acceptable.
 	VectorState() []byte
 	SetVectorState(b []byte) bool
+	// SaveVector completes the vector state in memory: cheap now, before the goroutine sleeps, and dear when it has come to another CPU.
+	SaveVector()
 	// SetIdentity lets the CPU answer getpid and the like without the kernel; nil ends that.
 	SetIdentity(id *Identity)
 	// SetRoot selects the address space (GPA of the page-table root).

@@ -209,7 +209,7 @@ func enableFeatures() {
 	}
 	writeCR4(cr4)
 	writeCR0(readCR0() | cr0AM) // alignment checks for users that set AC, as on Linux
-	enableVector()
+	xsetbv(xfeatureX87SSE)      // widened by enterUser
 	wrmsr(msrSTAR, sysretBase<<48|kernelCS<<32)
 	wrmsr(msrLSTAR, syscallPC)
 	wrmsr(msrCSTAR, syscallPC)

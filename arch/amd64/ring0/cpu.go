@@ -55,6 +55,8 @@ type cpu struct {
 	scratch uint64
 	idleSP  uint64
 	cr2     uint64
+	owner   uint64 // *UserContext the rest of whose vector state is in this CPU's registers, see vector.go
+	enabled uint64 // not 0: XCR0 is what users get
 
 	fakeG [64]uint64 // enough of a runtime.g: stack.lo, stack.hi, stackguard0, stackguard1, then zeros
 	frame Frame      // registers at a fatal exception

@@ -51,6 +51,57 @@
 	XORL BP, BP \
 	MOVQ cpu_stack(GS), SP
 
+// SAVEXMM stores what Go code changes of the user's vector state in the XSAVE area at base: X0 to X15 and MXCSR, and says in XSTATE_BV that they
+// are there. The rest stays in the registers, see vector.go. LOADXMM is its inverse.
+#define SAVEXMM(base) \
+	STMXCSR (const_xsaveMXCSR)(base) \
+	MOVUPS X0, (const_xsaveXMM+0x00)(base) \
+	MOVUPS X1, (const_xsaveXMM+0x10)(base) \
+	MOVUPS X2, (const_xsaveXMM+0x20)(base) \
+	MOVUPS X3, (const_xsaveXMM+0x30)(base) \
+	MOVUPS X4, (const_xsaveXMM+0x40)(base) \
+	MOVUPS X5, (const_xsaveXMM+0x50)(base) \
+	MOVUPS X6, (const_xsaveXMM+0x60)(base) \
+	MOVUPS X7, (const_xsaveXMM+0x70)(base) \
+	MOVUPS X8, (const_xsaveXMM+0x80)(base) \
+	MOVUPS X9, (const_xsaveXMM+0x90)(base) \
+	MOVUPS X10, (const_xsaveXMM+0xa0)(base) \
+	MOVUPS X11, (const_xsaveXMM+0xb0)(base) \
+	MOVUPS X12, (const_xsaveXMM+0xc0)(base) \
+	MOVUPS X13, (const_xsaveXMM+0xd0)(base) \
+	MOVUPS X14, (const_xsaveXMM+0xe0)(base) \
+	MOVUPS X15, (const_xsaveXMM+0xf0)(base) \
+	ORB $const_xfeatureSSE, (const_xsaveBV)(base)
+
+#define LOADXMM(base) \
+	LDMXCSR (const_xsaveMXCSR)(base) \
+	MOVUPS (const_xsaveXMM+0x00)(base), X0 \
+	MOVUPS (const_xsaveXMM+0x10)(base), X1 \
+	MOVUPS (const_xsaveXMM+0x20)(base), X2 \
+	MOVUPS (const_xsaveXMM+0x30)(base), X3 \
+	MOVUPS (const_xsaveXMM+0x40)(base), X4 \
+	MOVUPS (const_xsaveXMM+0x50)(base), X5 \
+	MOVUPS (const_xsaveXMM+0x60)(base), X6 \
+	MOVUPS (const_xsaveXMM+0x70)(base), X7 \
+	MOVUPS (const_xsaveXMM+0x80)(base), X8 \
+	MOVUPS (const_xsaveXMM+0x90)(base), X9 \
+	MOVUPS (const_xsaveXMM+0xa0)(base), X10 \
+	MOVUPS (const_xsaveXMM+0xb0)(base), X11 \
+	MOVUPS (const_xsaveXMM+0xc0)(base), X12 \
+	MOVUPS (const_xsaveXMM+0xd0)(base), X13 \
+	MOVUPS (const_xsaveXMM+0xe0)(base), X14 \
+	MOVUPS (const_xsaveXMM+0xf0)(base), X15
+
+// SAVEREST stores the rest of the vector state of the context at c, which the caller has taken out of cpu_owner, and then lets others have it. XSAVE stores
+// MXCSR too, which is the kernel's: the user's stands there already. Destroys AX, DX and R8.
+#define SAVEREST(c) \
+	MOVL (UserContext_vector+const_xsaveMXCSR)(c), R8 \
+	MOVL ·xrest(SB), AX \
+	XORL DX, DX \
+	XSAVE64 UserContext_vector(c) \
+	MOVL R8, (UserContext_vector+const_xsaveMXCSR)(c) \
+	MOVL $0, UserContext_live(c)
+
 // LEAVEUSER goes back to the stack of RunUser.
 #define LEAVEUSER \
 	MOVQ cpu_userSP(GS), SP \
@@ -140,8 +191,8 @@ TEXT resume<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	JMP CX
 trap:
 	MOVQ Context_Vector(BX), R8
-	MOVL $-1, AX
-	MOVL $-1, DX
+	MOVL $const_xfeatureSSE, AX // all that kernel Go code uses; the rest may be a user's
+	XORL DX, DX
 	XRSTOR64 (R8)
 	LOAD(BX)
 	MOVQ Frame_AX(BX), AX
@@ -236,19 +287,20 @@ TEXT leftUser<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVQ AX, Regs_GSBase(BX)
 	RDFSBASEQ AX
 	MOVQ AX, Regs_FSBase(BX)
-	MOVQ CR2, CX
 
-	// All vector state, then the control words that Go code expects.
-	MOVL $-1, AX
-	MOVL $-1, DX
-	XSAVE64 UserContext_vector(BX)
-	BYTE $0xdb; BYTE $0xe3 // FNINIT: control word 0x37f, no pending exception
+	// What Go code will change of the vector state, then the control word that it expects. It never uses the x87.
+	LEAQ UserContext_vector(BX), AX
+	SAVEXMM(AX)
 	LDMXCSR ·mxcsr(SB)
 
 	MOVL $0, UserContext_cpu(BX)
 	MOVL R12, (UserContext_event+Event_Vector)(BX)
+	CMPQ R12, $const_vectorSyscall
+	JEQ called
+	MOVQ CR2, CX
 	MOVQ R13, (UserContext_event+Event_Code)(BX)
 	MOVQ CX, (UserContext_event+Event_Addr)(BX)
+called:
 	MOVQ $0, cpu_user(GS)
 
 	// Go's own TLS, g and X15.
@@ -305,6 +357,12 @@ TEXT ·enterUser(SB),NOSPLIT|NOFRAME,$0-8
 	JCC elsewhere
 	MOVL AX, UserContext_last(BX)
 	INCL AX
+	MOVL UserContext_live(BX), CX
+	TESTL CX, CX
+	JEQ complete
+	CMPL CX, AX
+	JNE away
+complete:
 	XCHGL AX, UserContext_cpu(BX)
 	CMPL UserContext_kick(BX), $0
 	JNE kicked
@@ -329,9 +387,11 @@ TEXT ·enterUser(SB),NOSPLIT|NOFRAME,$0-8
 	MOVQ AX, CR3
 loaded:
 	MOVQ BX, cpu_user(GS)
-	MOVL $-1, AX
-	MOVL $-1, DX
-	XRSTOR64 UserContext_vector(BX)
+	LEAQ UserContext_vector(BX), AX
+	CMPQ BX, cpu_owner(GS)
+	JNE restore
+	LOADXMM(AX)
+vectors:
 	MOVQ Regs_FSBase(BX), AX
 	SHLQ $16, AX // canonical, whatever the owner stored: a fault must not come here
 	SARQ $16, AX
@@ -361,6 +421,36 @@ iret:
 	LEAQ Regs_IP(BX), SP
 	MOVQ Regs_BX(BX), BX
 	IRETQ
+restore:
+	// Not in the registers: make room for it. R9 = whose state is there.
+	XORL R9, R9
+	XCHGQ R9, cpu_owner(GS)
+	TESTQ R9, R9
+	JEQ free
+	SAVEREST(R9)
+free:
+	// At this CPU's first entry: the user's features. Until then the Go runtime must not see that they can be enabled.
+	CMPQ cpu_enabled(GS), $0
+	JNE enabled
+	XORL CX, CX
+	MOVL ·xcr0(SB), AX
+	MOVL ·xcr0+4(SB), DX
+	BYTE $0x0f; BYTE $0x01; BYTE $0xd1 // XSETBV
+	MOVQ $1, cpu_enabled(GS)
+enabled:
+	MOVL $-1, AX
+	MOVL $-1, DX
+	XRSTOR64 UserContext_vector(BX)
+	MOVQ cpu_index(GS), AX
+	INCL AX
+	MOVL AX, UserContext_live(BX)
+	MOVQ BX, cpu_owner(GS)
+	JMP vectors
+away:
+	// Another CPU has some of its vector state: see nucleus.RunUser.
+	MOVL $const_vectorAway, (UserContext_event+Event_Vector)(BX)
+	STI
+	RET
 elsewhere:
 	// Not on this CPU. A kick is left to the next entry, or to the caller's look at what is pending.
 	MOVL $const_vectorElsewhere, (UserContext_event+Event_Vector)(BX)
@@ -378,6 +468,24 @@ badIP:
 	MOVL $const_vectorGP, (UserContext_event+Event_Vector)(BX)
 	MOVQ $0, (UserContext_event+Event_Code)(BX)
 	STI
+	RET
+
+// func saveRest(c *UserContext) (saved bool)
+// Completes the vector state in memory if this CPU has the rest of it. BX = c.
+TEXT ·saveRest(SB),NOSPLIT|NOFRAME,$0-9
+	MOVQ c+0(FP), BX
+	PUSHFQ
+	POPQ CX
+	CLI
+	CMPQ BX, cpu_owner(GS)
+	JNE done
+	MOVQ $0, cpu_owner(GS)
+	SAVEREST(BX)
+done:
+	PUSHQ CX
+	POPFQ
+	CMPL UserContext_live(BX), $0
+	SETEQ saved+8(FP)
 	RET
 
 // trap is the common part of all interrupt gates, on an IST stack:
@@ -410,8 +518,8 @@ TEXT trap<>(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVQ 8(SP), CX
 	MOVQ CR2, DI
 	MOVQ Context_Vector(BX), R8
-	MOVL $-1, AX
-	MOVL $-1, DX
+	MOVL $const_xfeatureSSE, AX
+	XORL DX, DX
 	XSAVE64 (R8)
 	CLD // Go code moves memory backwards with DF set
 	MOVQ BX, AX

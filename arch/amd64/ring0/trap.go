@@ -31,6 +31,7 @@ const (
 	vectorSpurious  = 0x5f // low four bits set, as old APICs want it
 	vectorLine      = 40   // + I/O APIC pin
 	numVectors      = 96
+	vectorAway      = 258 // not a vector: some of the context's vector state is in another CPU's registers
 	vectorElsewhere = 257 // not a vector: the CPU is not one that may run the context
 	vectorSyscall   = 256 // not a vector: the user executed SYSCALL
 )

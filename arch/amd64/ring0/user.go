@@ -27,6 +27,7 @@ const (
 	EventPageFault                  // Addr, Access, Present
 	EventException                  // any other exception: Event.Signal says what Linux makes of it
 	EventElsewhere                  // user mode was not entered: this is not an allowed CPU
+	EventAway                       // user mode was not entered: SaveVector on CPU VectorCPU, then again
 )
 
 // Access is what a faulting instruction wanted.
@@ -67,7 +68,8 @@ type UserContext struct {
 	// identified says that identity holds, see SetIdentity.
 	identified uint32
 	identity   Identity
-	_          [userVectorOffset - unsafe.Sizeof(Regs{}) - 32 - unsafe.Sizeof(Event{}) - unsafe.Sizeof(Identity{})]byte
+	live       uint32 // 1 + number of the CPU that has the rest of the vector state in its registers, 0: it is in memory
+	_          [userVectorOffset - unsafe.Sizeof(Regs{}) - 36 - unsafe.Sizeof(Event{}) - unsafe.Sizeof(Identity{})]byte
 
 	vector [userContextSize - userVectorOffset]byte // XSAVE area, standard format
 }
@@ -140,24 +142,32 @@ func (c *UserContext) Root() uint64 { return c.root }
 
 // Reset is execve(2)'s: all registers zero, vector state initial, except entry point and stack.
 func (c *UserContext) Reset(entry, sp uint64) {
+	c.DropVector()
 	c.regs = Regs{IP: entry, SP: sp, CS: userCS, SS: userDS, Flags: flagsUser, OrigAX: ^uint64(0)}
 	initVector(c.vector[:])
 }
 
-// CopyFrom is fork(2)'s: registers, TLS and vector state of another context, not its root.
+// CopyFrom is fork(2)'s: registers, TLS and vector state of another context, which is saved (SaveVector), not its root.
 func (c *UserContext) CopyFrom(o *UserContext) {
+	c.DropVector()
 	c.regs = o.regs
 	c.vector = o.vector
 }
 
 // VectorState is the XSAVE area (Intel SDM volume 1, 13.4), VectorSize bytes, as a signal frame
-// carries it. What comes from a user must go through SetVectorState.
+// carries it. What comes from a user must go through SetVectorState. It means something when SaveVector has answered true.
 func (c *UserContext) VectorState() []byte { return c.vector[:vectorSize] }
 
 // SetVectorState loads state that a user may have forged: it keeps the components that exist
 // and clears every reserved field, so that XRSTOR cannot fault. It reports false, and changes nothing,
 // when b is shorter than the legacy area and the header.
-func (c *UserContext) SetVectorState(b []byte) bool { return sanitizeVector(c.vector[:vectorSize], b) }
+func (c *UserContext) SetVectorState(b []byte) bool {
+	if len(b) < xsaveLegacy+xsaveHeaderSize {
+		return false
+	}
+	c.DropVector() // before: another CPU may be storing it
+	return sanitizeVector(c.vector[:vectorSize], b)
+}
 
 // SetAllowed sets the CPUs on which RunUser enters user mode, bit n for CPU n; all at first.
 func (c *UserContext) SetAllowed(cpus uint64) { c.allowed = cpus }
@@ -181,6 +191,9 @@ func (c *UserContext) Interrupt() (cpu int) {
 // package comment.
 func RunUser(c *UserContext) Event {
 	enterUser(c)
+	if c.event.Vector == vectorAway {
+		return Event{Kind: EventAway, User: true} // a kick is for the next entry
+	}
 	atomic.StoreUint32(&c.kick, 0)
 	e := c.event
 	e.User = true

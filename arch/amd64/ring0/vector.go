@@ -2,7 +2,22 @@
 
 package ring0
 
-import "unsafe"
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// The user's vector state while kernel Go code runs. Go code uses X0 to X15 and MXCSR, and nothing else: the Go runtime and the standard library look at XCR0
+// when they are initialised, find neither AVX nor AVX-512, and use neither (TestOnlyGuardedCodeUsesAVX). Entering the kernel therefore saves those, 16
+// stores of 16 bytes, and leaves the rest (x87, upper halves, opmasks) in the registers of this CPU, the context's *owner*. Coming back to the same context loads
+// them again. XSAVE and XRSTOR, which are many times dearer, happen only when
+//
+//   - another context is about to use the CPU: enterUser saves the owner's rest first;
+//   - the task sleeps, forks or gets a signal: SaveVector;
+//   - the context comes to another CPU with its rest left here, because the Go scheduler has moved its goroutine without it having slept: enterUser refuses with
+//     EventAway, and the caller goes back for it.
+//
+// UserContext.live says where the rest is, cpu.owner whose it is. Who takes a context out of an owner word, atomically, is the one who writes its memory and then sets live to 0.
 
 // Extended state components (XCR0 bits; Intel SDM volume 1, 13.1) that this kernel saves: x87, SSE, AVX,
 // AVX-512 (opmask, ZMM_Hi256, Hi16_ZMM). AMX would not fit the area and is left off.
@@ -10,11 +25,13 @@ const (
 	xfeatureX87SSE = 3
 	xfeatureAVX    = 4
 	xfeatureAVX512 = 0xe0
+	xfeatureSSE    = 2
 
 	xsaveLegacy     = 512 // bytes of the legacy area, then the header
 	xsaveHeaderSize = 64
 	xsaveMXCSR      = 24
 	xsaveMXCSRMask  = 28
+	xsaveXMM        = 160
 	xsaveBV         = 512
 	xsaveCompBV     = 520
 	mxcsrMask       = 0xffbf // without DAZ, which is added where the CPU has it
@@ -24,7 +41,8 @@ const (
 
 var (
 	xcr0       uint64 = xfeatureX87SSE
-	vectorSize        = xsaveLegacy + xsaveHeaderSize
+	xrest      uint32 // what of it entering the kernel leaves in the registers
+	vectorSize = xsaveLegacy + xsaveHeaderSize
 )
 
 // initVectorSize chooses the components and asks how large the area is. CPU 0, once.
@@ -38,12 +56,40 @@ func initVectorSize() {
 		}
 	}
 	writeCR4(readCR4() | cr4OSXSAVE)
-	enableVector()
+	xrest = uint32(xcr0) &^ xfeatureSSE
+	xsetbv(xcr0)
 	_, b, _, _ := cpuid(0xd, 0) // size for what XCR0 enables now
 	vectorSize = int(b)
+	xsetbv(xfeatureX87SSE) // until user mode is entered
 }
 
-func enableVector() { xsetbv(xcr0) }
+// UserFeatures is XCR0 as user mode finds it. Known after InitMachine.
+func UserFeatures() uint64 { return xcr0 }
+
+// SaveVector makes VectorState complete if it can do so on this CPU, and answers whether it is; else go to VectorCPU and try again. For the goroutine that runs the context.
+func (c *UserContext) SaveVector() bool { return atomic.LoadUint32(&c.live) == 0 || saveRest(c) }
+
+// VectorCPU is the CPU that has some of the vector state in its registers, or -1.
+func (c *UserContext) VectorCPU() int { return int(atomic.LoadUint32(&c.live)) - 1 }
+
+// DropVector forgets what of the vector state is in a CPU's registers: the context will be given other state, or is freed.
+func (c *UserContext) DropVector() {
+	live := atomic.LoadUint32(&c.live)
+	if live == 0 {
+		return
+	}
+	area := (*cpu)(pointer(areas[live-1]))
+	if atomic.CompareAndSwapUint64(&area.owner, uint64(uintptr(unsafe.Pointer(c))), 0) {
+		atomic.StoreUint32(&c.live, 0)
+		return
+	}
+	for atomic.LoadUint32(&c.live) != 0 { // that CPU is storing it
+		Pause()
+	}
+}
+
+// saveRest is defined in entry.s.
+func saveRest(c *UserContext) (saved bool)
 
 // VectorSize is the bytes of a vector save area, at most 3584. Known after InitMachine.
 func VectorSize() int { return vectorSize }

@@ -425,12 +425,3 @@ TEXT ·flags(SB),NOSPLIT,$8-8
 	POPQ AX
 	MOVQ AX, ret+0(FP)
 	RET
-
-// func xgetbv() uint64
-TEXT ·xgetbv(SB),NOSPLIT|NOFRAME,$0-8
-	XORL CX, CX
-	XGETBV
-	SHLQ $32, DX
-	ORQ DX, AX
-	MOVQ AX, ret+0(FP)
-	RET

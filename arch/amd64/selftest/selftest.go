@@ -10,6 +10,8 @@ package selftest
 import (
 	"fmt"
 	"unsafe"
+
+	"ringo/arch/amd64/ring0"
 )
 
 // Where the kernel maps things for a program (GVA).
@@ -95,9 +97,9 @@ func (d *Data) Fill(seed, iterations, mode uint64) {
 	}
 }
 
-// vectorBytes is the width of the vector registers that the kernel has enabled.
+// vectorBytes is the width of the vector registers that the kernel enables for user mode.
 func vectorBytes() uint64 {
-	switch x := xgetbv(); {
+	switch x := ring0.UserFeatures(); {
 	case x&0xe6 == 0xe6:
 		return 64
 	case x&6 == 6:
@@ -144,7 +146,6 @@ func code(start, end uintptr) []byte {
 // Defined in check.s.
 func check()
 func checkCode() (start, end uintptr)
-func xgetbv() uint64
 func flags() uint64
 
 // CheckState looks at flags of the running kernel code that a user could have left behind.

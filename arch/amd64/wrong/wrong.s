@@ -15,8 +15,8 @@ TEXT ·ClearBackward(SB),NOSPLIT|NOFRAME,$0-16
 	RET
 
 // func StoreWide(addr uint64)
-// Without AVX the store is two of 16 bytes.
-TEXT ·StoreWide(SB),NOSPLIT|NOFRAME,$0-8
+// Without AVX the store is two of 16 bytes. The upper half of Y0 may be a user's: it is put back before anybody else can use the CPU.
+TEXT ·StoreWide(SB),NOSPLIT,$16-8
 	MOVQ addr+0(FP), DI
 	MOVL $1, AX
 	XORL CX, CX
@@ -24,11 +24,25 @@ TEXT ·StoreWide(SB),NOSPLIT|NOFRAME,$0-8
 	ANDL $((1<<28)|(1<<27)), CX // AVX, OSXSAVE
 	CMPL CX, $((1<<28)|(1<<27))
 	JNE narrow
+	PUSHFQ
+	POPQ SI
+	CLI
+	XORL CX, CX
+	XGETBV
+	ANDL $6, AX // no user has been here yet
+	CMPL AX, $6
+	JNE unmask
+	VEXTRACTF128 $1, Y0, upper-16(SP)
 	VPCMPEQB X0, X0, X0
 	VINSERTF128 $1, X0, Y0, Y0
 	VMOVDQU Y0, (DI)
-	VZEROUPPER
+	VINSERTF128 $1, upper-16(SP), Y0, Y0
+	PUSHQ SI
+	POPFQ
 	RET
+unmask:
+	PUSHQ SI
+	POPFQ
 narrow:
 	PCMPEQB X0, X0
 	MOVUPS X0, 0(DI)

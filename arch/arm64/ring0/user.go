@@ -26,6 +26,7 @@ const (
 	EventPageFault                  // Addr, Access, Present
 	EventException                  // any other exception: Event.Signal says what Linux makes of it
 	EventElsewhere                  // user mode was not entered: this is not an allowed CPU
+	EventAway                       // never here: entering the kernel saves all of the vector state
 )
 
 // Access is what a faulting instruction wanted.
@@ -165,6 +166,15 @@ func (c *UserContext) SetVectorState(b []byte) bool {
 	copy(c.vector[:vectorSize], b)
 	return true
 }
+
+// SaveVector, VectorCPU and DropVector: VectorState is complete at any time here.
+func (c *UserContext) SaveVector() bool { return true }
+
+// VectorCPU says that no CPU has any of the vector state in its registers.
+func (c *UserContext) VectorCPU() int { return -1 }
+
+// DropVector has nothing to forget.
+func (c *UserContext) DropVector() {}
 
 // SetAllowed sets the CPUs on which RunUser enters user mode, bit n for CPU n; all at first.
 func (c *UserContext) SetAllowed(cpus uint64) { c.allowed = cpus }
