@@ -8,7 +8,7 @@ import (
 )
 
 // The user's vector state while kernel Go code runs. Go code uses X0 to X15 and MXCSR, and nothing else: the Go runtime and the standard library look at XCR0
-// when they are initialised, find neither AVX nor AVX-512, and use neither (TestOnlyGuardedCodeUsesAVX). Entering the kernel therefore saves those, 16
+// when they are initialised, find neither AVX nor AVX-512, and use neither (TestUsersOfAVX in guestkernel/nucleus). Entering the kernel therefore saves those, 16
 // stores of 16 bytes, and leaves the rest (x87, upper halves, opmasks) in the registers of this CPU, the context's *owner*. Coming back to the same context loads
 // them again. XSAVE and XRSTOR, which are many times dearer, happen only when
 //
