@@ -36,13 +36,12 @@ func ioctl(t *task.Task, a Args) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		flag := uint32(unix.O_NONBLOCK)
 		if cmd == fioasync {
-			flag = unix.O_ASYNC
+			return 0, d.SetAsync(fd, on != 0)
 		}
-		flags := d.Flags() &^ flag
+		flags := d.Flags() &^ unix.O_NONBLOCK
 		if on != 0 {
-			flags |= flag
+			flags |= unix.O_NONBLOCK
 		}
 		return 0, d.SetStatusFlags(t, flags)
 	case fionread:

@@ -269,11 +269,22 @@ func fcntl(t *task.Task, a Args) (uint64, error) {
 	case unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW:
 		return 0, recordLock(t, d, cmd, arg)
 	case unix.F_SETFL:
-		return 0, d.SetStatusFlags(t, uint32(arg))
+		err := d.SetStatusFlags(t, uint32(arg))
+		if err == nil {
+			setAsync(d, fd, uint32(arg))
+		}
+		return 0, err
 	case unix.F_GETOWN:
-		return uint64(d.Owner()), nil
+		return uint64(d.OwnerNumber(t)), nil
 	case unix.F_SETOWN:
-		d.SetOwner(int64(int32(arg)))
+		return 0, d.SetOwnerNumber(t, int(int32(arg)))
+	case fGetSig:
+		return uint64(d.EventSignal()), nil
+	case fSetSig:
+		if arg > task.NumSignals {
+			return 0, unix.EINVAL
+		}
+		d.SetEventSignal(int(arg))
 		return 0, nil
 	case unix.F_GETOWN_EX, unix.F_SETOWN_EX:
 		return 0, ownerEx(t, d, cmd, arg)

@@ -7,36 +7,34 @@ import (
 	"ringo/guestkernel/vfs"
 )
 
-// Kinds of owners in struct f_owner_ex {type, pid}. A thread is kept as its process would be.
+// Commands of fcntl that x/sys/unix has under no name.
 const (
-	ownerTID = iota
-	ownerPID
-	ownerGroup
+	fSetSig = 10
+	fGetSig = 11
 )
 
-// ownerEx is F_GETOWN_EX, which C libraries use for F_GETOWN, and F_SETOWN_EX.
+// ownerEx is F_GETOWN_EX, which C libraries use for F_GETOWN, and F_SETOWN_EX: struct f_owner_ex {type, pid}.
 func ownerEx(t *task.Task, d *vfs.Description, cmd int, addr uint64) error {
 	var b [8]byte
 	if cmd == unix.F_GETOWN_EX {
-		kind, pid := ownerPID, d.Owner()
-		if pid < 0 {
-			kind, pid = ownerGroup, -pid
-		}
+		kind, id := d.Owner(t)
 		le.PutUint32(b[:], uint32(kind))
-		le.PutUint32(b[4:], uint32(pid))
+		le.PutUint32(b[4:], uint32(id))
 		return t.CopyOutUser(addr, b[:])
 	}
 	if err := t.CopyInUser(addr, b[:]); err != nil {
 		return err
 	}
-	pid := int64(int32(le.Uint32(b[4:])))
-	switch le.Uint32(b[:]) {
-	case ownerTID, ownerPID:
-	case ownerGroup:
-		pid = -pid
-	default:
-		return unix.EINVAL
+	o, err := vfs.FindOwner(t, int(int32(le.Uint32(b[:]))), int(int32(le.Uint32(b[4:]))))
+	if err == nil {
+		d.SetOwner(o)
 	}
-	d.SetOwner(pid)
-	return nil
+	return err
+}
+
+// setAsync is O_ASYNC in F_SETFL: files without events ignore it.
+func setAsync(d *vfs.Description, fd int, flags uint32) {
+	if on := flags&unix.O_ASYNC != 0; on != (d.Flags()&unix.O_ASYNC != 0) {
+		d.SetAsync(fd, on)
+	}
 }

@@ -157,6 +157,9 @@ func (t *Terminal) Open(c vfs.Caller, d *vfs.Description, mayControl bool) (vfs.
 // Register implements wait.Source.
 func (f file) Register(e *wait.Entry, m wait.Mask) { f.t.queue.Register(e, m) }
 
+// AsyncEvents implements vfs.Asynchronous.
+func (file) AsyncEvents() (wait.Mask, bool) { return wait.In, false }
+
 // Unregister implements wait.Source.
 func (f file) Unregister(e *wait.Entry) { f.t.queue.Unregister(e) }
 

@@ -126,7 +126,7 @@ func (fileDefaults) Release(*Description) {}
 
 // Status flags that F_SETFL may change, and those that F_GETFL reports beside the access mode.
 const (
-	settableFlags = unix.O_APPEND | unix.O_NONBLOCK | unix.O_ASYNC | unix.O_DIRECT | unix.O_NOATIME
+	settableFlags = unix.O_APPEND | unix.O_NONBLOCK | unix.O_DIRECT | unix.O_NOATIME
 	creationFlags = unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC | unix.O_CLOEXEC
 )
 
@@ -141,10 +141,10 @@ type Description struct {
 	mu     sync.Mutex // serialises operations that use the position
 	offset int64
 
-	owner   atomic.Int64 // F_SETOWN
-	flocked atomic.Bool  // a flock(2) lock may be held
-	writer  bool         // counted among the inode's writers
-	pinned  bool         // counted among the writers of mount and filesystem
+	async   atomic.Pointer[asynchrony]
+	flocked atomic.Bool // a flock(2) lock may be held
+	writer  bool        // counted among the inode's writers
+	pinned  bool        // counted among the writers of mount and filesystem
 
 	closeMu sync.Mutex
 	onClose map[any]func()
@@ -191,6 +191,7 @@ func (d *Description) Unref() {
 	}
 	d.unlockAll()
 	if d.file != nil {
+		d.SetAsync(0, false)
 		if d.Writable() {
 			d.path.Dentry.happened(unix.IN_CLOSE_WRITE)
 		} else {
@@ -241,7 +242,7 @@ func (d *Description) Flags() uint32 { return d.flags.Load() }
 // StatusFlags is what F_GETFL answers.
 func (d *Description) StatusFlags() uint32 { return d.flags.Load() &^ creationFlags }
 
-// SetStatusFlags is F_SETFL.
+// SetStatusFlags is F_SETFL, but for O_ASYNC ([Description.SetAsync]).
 func (d *Description) SetStatusFlags(c Caller, flags uint32) error {
 	old := d.flags.Load()
 	if flags&unix.O_NOATIME != 0 && old&unix.O_NOATIME == 0 && !c.Creds().owns(d.inode.Attributes()) {
@@ -254,12 +255,6 @@ func (d *Description) SetStatusFlags(c Caller, flags uint32) error {
 		}
 	}
 }
-
-// Owner and SetOwner are F_GETOWN and F_SETOWN.
-func (d *Description) Owner() int64 { return d.owner.Load() }
-
-// SetOwner stores who gets SIGIO; negative is a process group.
-func (d *Description) SetOwner(pid int64) { d.owner.Store(pid) }
 
 // Poller is a file that is pollable, or not, though its kind says otherwise.
 type Poller interface{ Pollable() bool }
@@ -305,5 +300,9 @@ func (d *Description) Readiness(mask wait.Mask) wait.Mask {
 	if d.file == nil {
 		return wait.Nval
 	}
-	return d.file.Readiness(d) & (mask | wait.Err | wait.Hup)
+	ready := d.file.Readiness(d)
+	if ready&wait.Out == 0 && mask&wait.Out != 0 {
+		d.sawFull()
+	}
+	return ready & (mask | wait.Err | wait.Hup)
 }

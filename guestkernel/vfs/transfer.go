@@ -184,6 +184,9 @@ func settle(n int, err error) (int, error) {
 // for O_NONBLOCK.
 func (d *Description) block(c Caller, mask wait.Mask, done int, op func() (int, error)) (int, error) {
 	if d.NonBlocking() {
+		if mask&wait.Out != 0 {
+			d.sawFull()
+		}
 		if done > 0 {
 			return done, nil
 		}

@@ -153,6 +153,9 @@ func (w *watch) Gone() {
 }
 
 // Register implements wait.Source.
+func (n *Inotify) AsyncEvents() (wait.Mask, bool) { return wait.In, false }
+
+// Register implements wait.Source.
 func (n *Inotify) Register(e *wait.Entry, m wait.Mask) { n.queue.Register(e, m) }
 
 // Unregister implements wait.Source.

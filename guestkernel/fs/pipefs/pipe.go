@@ -236,6 +236,9 @@ func newEnd(p *Pipe, flags uint32) *end {
 // Register implements wait.Source.
 func (e *end) Register(w *wait.Entry, m wait.Mask) { e.p.queue.Register(w, m&e.heeds) }
 
+// AsyncEvents implements vfs.Asynchronous.
+func (e *end) AsyncEvents() (wait.Mask, bool) { return (wait.In | wait.Out) & e.heeds, true }
+
 // Unregister implements wait.Source.
 func (e *end) Unregister(w *wait.Entry) { e.p.queue.Unregister(w) }
 

@@ -18,6 +18,11 @@ var _ vfs.Conversation = (*File)(nil)
 // Register implements wait.Source.
 func (f *File) Register(e *wait.Entry, m wait.Mask) { f.Socket.Register(e, m) }
 
+// AsyncEvents implements vfs.Asynchronous.
+func (f *File) AsyncEvents() (wait.Mask, bool) {
+	return wait.In | wait.Out | wait.Pri | wait.Err | wait.Hup | wait.RdHup, false
+}
+
 // Unregister implements wait.Source.
 func (f *File) Unregister(e *wait.Entry) { f.Socket.Unregister(e) }
 
@@ -29,12 +34,12 @@ func (f *File) Ioctl(c vfs.Caller, d *vfs.Description, cmd uint32, arg uint64) (
 	switch cmd {
 	case fiosetown, siocspgrp:
 		pid, err := vfs.GetInt32(c, arg)
-		if err == nil {
-			d.SetOwner(int64(pid))
+		if err != nil {
+			return 0, err
 		}
-		return 0, err
+		return 0, d.SetOwnerNumber(c, int(pid))
 	case fiogetown, siocgpgrp:
-		return 0, vfs.PutInt32(c, arg, int32(d.Owner()))
+		return 0, vfs.PutInt32(c, arg, int32(d.OwnerNumber(c)))
 	}
 	if cmd >= firstInterface && cmd <= lastInterface && Interfaces != nil {
 		return 0, Interfaces(c, cmd, arg)
