@@ -14,7 +14,7 @@ endif
 
 BINARIES := $(foreach a,$(GOARCHES),build/$(a)/vmm build/$(a)/ringo.elf build/$(a)/hosted-agent build/$(a)/initramfs.cpio)
 
-.PHONY: all run demo plants shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot bench-debug bench-syscalls stress fuzz-syscalls boots clean FORCE
+.PHONY: all run demo plants shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot bench-debug bench-guard bench-syscalls stress fuzz-syscalls boots clean FORCE
 all: build
 build: $(BINARIES)
 
@@ -90,6 +90,10 @@ e2e: build contracts-compilers gdb
 # Every planted bug and its control under the debugger, on both architectures with 1 and 2 vCPUs; takes its time, and not all are found yet (docs/debugging.md).
 plants: build contracts-compilers
 	RINGO_E2E=1 go test -count=1 -timeout 60m ./internal/e2e/planted
+
+# What the stack guard costs over the contracts, what it reports and which fail only under it; FILTER=RE: only some.
+bench-guard: build contracts-compilers
+	go run ./internal/e2e/benchguard -arch $(ARCH) -cpus $(CPUS) -filter "$(FILTER)"
 
 bench-syscalls: build contracts-compilers
 	go run ./internal/e2e/benchsyscalls -arch $(ARCH) -cpus $(CPUS)

@@ -21,9 +21,10 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 	var flooded []Watch
 	var moved []*sleep
 	g.count.hits++
+	loop := g.run.goesOn(w)
 	outside := true
 	for _, sp := range append([]*span(nil), g.pages[w.GPA&^(pageSize-1)]...) {
-		found, where := g.spanHitLocked(sp, w)
+		found, where := g.spanHitLocked(sp, w, loop)
 		events = append(events, found...)
 		if where != nowhere {
 			outside = false
@@ -62,8 +63,8 @@ const (
 	inside                 // its stack
 )
 
-// spanHitLocked says what a write means for one sleeper: a report, or nothing.
-func (g *Guard) spanHitLocked(sp *span, w *hit.Write) ([]*report.Event, place) {
+// spanHitLocked says what a write means for one sleeper: a report, or nothing. loop: it belongs to g.run.
+func (g *Guard) spanHitLocked(sp *span, w *hit.Write, loop bool) ([]*report.Event, place) {
 	at, page := sp.address(w.GPA)
 	if page < 0 {
 		return nil, nowhere
@@ -97,7 +98,11 @@ func (g *Guard) spanHitLocked(sp *span, w *hit.Write) ([]*report.Event, place) {
 	}
 	sp.s.reports++
 	g.count.reports++
-	return g.addLocked(g.eventLocked(sp, w, e, at, first, zone), sp.s, zone), inside
+	event := g.eventLocked(sp, w, e, at, first, zone)
+	if loop {
+		g.run.describe(event)
+	}
+	return g.addLocked(event, sp.s, zone, loop), inside
 }
 
 // movedLocked says that a goroutine's stack is not there any more: the runtime has moved it. Without a Guest (a device wrote)

@@ -131,6 +131,7 @@ type Guard struct {
 	pages    map[uint64][]*span // by GPA of the page
 	last     map[int]past       // by slot: the sleep before
 	pending  *pending
+	run      run
 	count    counters
 	table    *symbols.Table
 	loaded   bool

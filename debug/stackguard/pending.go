@@ -8,7 +8,7 @@ import (
 	"ringo/debug/report"
 )
 
-// One instruction can be many records: a repeated string store is one for each page, a loop of stores one for each turn. They
+// One instruction can be many records: a repeated string store is one for each page, a loop of stores (run) one for each turn. They
 // are one finding. So an event waits until something else happens, or for pendingTime, and takes in what the same instruction
 // does to the same sleeper meanwhile.
 type pending struct {
@@ -26,12 +26,13 @@ const (
 	maxMerged = 64 << 10
 )
 
-// addLocked merges the event into the one that waits, or answers that and lets this one wait.
-func (g *Guard) addLocked(e *report.Event, s *sleep, zone classify.Zone) (out []*report.Event) {
+// addLocked merges the event into the one that waits, or answers that and lets this one wait. loop: a loop of stores goes on with it.
+func (g *Guard) addLocked(e *report.Event, s *sleep, zone classify.Zone, loop bool) (out []*report.Event) {
 	p := g.pending
 	same := p != nil && p.sleep == s && p.event.VCPU == e.VCPU && p.event.Rule == e.Rule
-	if same && (p.event.PC == e.PC && e.PC != 0 || p.event.Key() == e.Key()) {
-		p.merge(e, zone)
+	loop = loop && same && p.event.At+report.Address(len(p.event.Old)) == e.At && e.GVA <= p.event.GVA
+	if same && (p.event.PC == e.PC && e.PC != 0 || loop || p.event.Key() == e.Key()) {
+		p.merge(e, zone, loop)
 		p.timer.Reset(pendingTime)
 		return nil
 	}
@@ -49,9 +50,9 @@ func (g *Guard) stillLocked(s *sleep, w *hit.Write) {
 	}
 }
 
-func (p *pending) merge(e *report.Event, zone classify.Zone) {
+func (p *pending) merge(e *report.Event, zone classify.Zone, loop bool) {
 	first, last := p.event, e
-	if e.PC != first.PC { // it goes on elsewhere: what is worse is what is shown
+	if e.PC != first.PC && !loop { // it goes on elsewhere: what is worse is what is shown
 		if zone > p.zone {
 			t := first.T
 			*first = *last
@@ -61,7 +62,9 @@ func (p *pending) merge(e *report.Event, zone classify.Zone) {
 	}
 	first.Stores = max(first.Stores, 1)
 	stores, length := first.Stores, first.Len
-	if e.GVA != first.GVA {
+	if loop {
+		stores, length = e.Stores, e.Len
+	} else if e.GVA != first.GVA {
 		stores++
 		length += e.Len
 	}
