@@ -22,6 +22,7 @@ var (
 	advanced    = store.Advanced
 	decodeDebug = vcpu.DecodeDebug
 	disassemble = disasm.Decode
+	softEvent   = vcpu.SoftInterrupt
 
 	decodeEmulated = emulate.Decode
 	settledFor     = emulate.Settled

@@ -145,6 +145,13 @@ func (s *step) look() error {
 		return nil
 	}
 	s.decode()
+	if event, ok := softEvent(s.code); ok {
+		if gva, n, handler := s.r.DeliveryFrame(event, s.read); n != 0 {
+			s.kind, s.in.Unknown = hit.Delivery, false
+			s.in.Operands = []store.Operand{{GVA: gva, Len: n, Write: true}}
+			s.until = []uint64{handler}
+		}
+	}
 	return nil
 }
 

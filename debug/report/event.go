@@ -190,7 +190,7 @@ type Event struct {
 }
 
 // Key is equal for events that say the same: the rule, the place in the code that wrote, and what was hit. A task that has left
-// its stack writes to its neighbour's at every turn: those are one event, wherever they come from.
+// its stack writes to its neighbour's at every turn: those are one event, wherever they come from. So are events on a wrong stack.
 func (e *Event) Key() string {
 	place := e.Source
 	for _, f := range e.Stack {
@@ -212,8 +212,11 @@ func (e *Event) Key() string {
 	if e.Task != nil {
 		writer = e.Task.Name
 	}
-	if e.Rule == string(classify.R1) || e.Rule == string(classify.R6) {
+	switch e.Rule {
+	case string(classify.R1), string(classify.R6):
 		place, victim = "", strings.Replace(victim, "/"+e.Victim.zone(), "", 1)
+	case string(classify.R5): // whom the event interrupts is chance
+		place, writer, victim = "", "", strings.Replace(victim, "/"+e.Victim.zone(), "", 1)
 	}
 	return strings.Join([]string{string(e.Kind), e.Rule, place, writer, victim, e.Verdict}, "|")
 }

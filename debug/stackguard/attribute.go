@@ -88,6 +88,9 @@ func (g *Guard) spanHitLocked(sp *span, w *hit.Write, loop bool) ([]*report.Even
 		return nil, inside
 	}
 	sp.s.hits++
+	if sp.followsLocked(w) {
+		return nil, inside
+	}
 	e := g.evidenceLocked(sp, w, at, zone, page)
 	e.First = first
 	if zone.Allowable() && w.Kind.ByInstruction() && !w.Registers.User {
@@ -99,10 +102,35 @@ func (g *Guard) spanHitLocked(sp *span, w *hit.Write, loop bool) ([]*report.Even
 	sp.s.reports++
 	g.count.reports++
 	event := g.eventLocked(sp, w, e, at, first, zone)
+	if event.Rule == string(classify.R5) {
+		sp.eventOn(w.VCPU, at+uint64(w.Len))
+	}
 	if loop {
 		g.run.describe(event)
 	}
 	return g.addLocked(event, sp.s, zone, loop), inside
+}
+
+// eventOn remembers that a vCPU has pushed an exception frame on this stack, which ends at top: its handler is going to run there.
+func (sp *span) eventOn(vcpu int, top uint64) {
+	if sp.events == nil {
+		sp.events = make(map[int]uint64)
+	}
+	sp.events[vcpu] = top
+}
+
+// followsLocked says that a write is by the handler of an event that was delivered on this stack: that was reported, and everything
+// the handler does with its stack follows from it.
+func (sp *span) followsLocked(w *hit.Write) bool {
+	top, ok := sp.events[w.VCPU]
+	if !ok || !w.Kind.ByInstruction() || w.Registers.User {
+		return false
+	}
+	if sp.stack.Contains(w.Registers.SP) && w.Registers.SP < top {
+		return true
+	}
+	delete(sp.events, w.VCPU)
+	return false
 }
 
 // movedLocked says that a goroutine's stack is not there any more: the runtime has moved it. Without a Guest (a device wrote)
@@ -346,7 +374,7 @@ func (g *Guard) eventLocked(sp *span, w *hit.Write, e *classify.Evidence, at, fi
 	if w.WholeGVA != 0 {
 		event.GVA = report.Address(w.WholeGVA)
 	}
-	if w.VCPU >= 0 && w.Kind.ByInstruction() {
+	if w.VCPU >= 0 && (w.Kind.ByInstruction() || w.Kind == hit.Delivery) { // who wrote, or was interrupted
 		event.Task = &report.Task{ID: e.Writer.ID, Name: e.Writer.Name}
 		if entry, ok := g.byTIDLocked(e.Writer.ID); ok {
 			event.Task.Call = g.call(&entry)

@@ -628,3 +628,25 @@ func FuzzHostileWindow(f *testing.F) {
 		m.guard.Close()
 	})
 }
+
+// What a handler does on the sleeping stack on which its event was delivered follows from that; what the vCPU does on its own stack later does not.
+func TestHandlerOnASleepingStackIsOneFinding(t *testing.T) {
+	m := boot(t).armed(Attribute)
+	m.park()
+	const top = stack1 + 0x2000
+	frame := make([]byte, 40)
+	frame[0] = 1
+	m.store(top-40, frame, func(w *hit.Write) { w.Kind = hit.Delivery })
+	m.store(top-48, []byte{1}, func(w *hit.Write) { w.Kind, w.Registers.SP = hit.Push, direct+top-40 })
+	if len(m.events) != 1 || m.events[0].Rule != "R5" || m.events[0].Task == nil || m.events[0].Task.Name != "client" || len(m.events[0].New) != 40 {
+		t.Fatalf("%d events: %+v", len(m.events), m.events)
+	}
+	m.store(top-48, []byte{2})
+	if len(m.events) != 2 || m.events[1].Rule != "R10" {
+		t.Errorf("%d events: %+v", len(m.events), m.events)
+	}
+	m.store(top-48, []byte{3}, func(w *hit.Write) { w.Kind, w.Registers.SP = hit.Push, direct+top-40 })
+	if len(m.events) != 3 || m.events[2].Rule != "R1" { // the test's client has its own stack just above
+		t.Errorf("%d events: %+v", len(m.events), m.events)
+	}
+}

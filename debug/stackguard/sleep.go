@@ -37,6 +37,8 @@ type span struct {
 	from  uint64   // GVA, page aligned: the first page that is watched
 	pages []uint64 // GPAs of the pages from there on
 	owner []string // of each page's frame, at the time
+	// events are the ends of the last exception frames that were pushed there, by vCPU.
+	events map[int]uint64
 }
 
 // Doorbell serves one ring. On the thread of the vCPU that rang, which goes on when it returns.

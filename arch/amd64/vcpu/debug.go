@@ -321,6 +321,19 @@ func (r *Registers) DeliveryFrame(e Event, read func(gva uint64, n int) []byte) 
 	return top&^15 - uint64(n), n, handler
 }
 
+// SoftInterrupt is the event that the instruction at the start of code makes by itself: INT n, INT3, INT1.
+func SoftInterrupt(code []byte) (e Event, ok bool) {
+	switch {
+	case len(code) > 1 && code[0] == 0xcd:
+		return Event{Vector: int(code[1])}, true
+	case len(code) > 0 && code[0] == 0xcc:
+		return Event{Vector: 3}, true
+	case len(code) > 0 && code[0] == 0xf1:
+		return Event{Vector: 1}, true
+	}
+	return Event{}, false
+}
+
 // Flags are RFLAGS.
 func (r *Registers) Flags() uint64 { return r.General.RFLAGS }
 

@@ -257,6 +257,9 @@ type Event struct {
 // Delivering is the event under delivery: exceptions of arm64 write no memory, so there is none.
 func (v *VCPU) Delivering() (Event, bool, error) { return Event{}, false, nil }
 
+// SoftInterrupt is the event that the instruction at the start of code makes by itself: none that writes memory.
+func SoftInterrupt(code []byte) (e Event, ok bool) { return Event{}, false }
+
 // MaskInterrupts keeps interrupts from the vCPU, whose registers are r, for a step that is not to end in an interrupt
 // handler.
 func (v *VCPU) MaskInterrupts(r *Registers) error {
