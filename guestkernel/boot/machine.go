@@ -171,15 +171,23 @@ func (hardware) NewContext() (task.Context, error) {
 }
 
 // Run implements task.Machine.
-func (hardware) Run(c task.Context) task.Event {
+func (*hardware) Run(c task.Context, ev *task.Event) {
 	if !userReached.Load() && userReached.CompareAndSwap(false, true) {
 		nucleus.Stamp(bootinfo.PhaseUser)
 	}
-	e := nucleus.RunUser(c.(*userContext).UserContext)
+	u := c.(*userContext).UserContext
+	if nucleus.EnterUser(u) {
+		ev.Kind = task.EventSyscall
+		ev.Nr, ev.Args = u.Syscall()
+		return
+	}
+	*ev = event(nucleus.Left(u))
+}
+
+// event says in the personality's words why user mode stopped.
+func event(e nucleus.Event) task.Event {
 	ev := task.Event{Addr: e.Addr, Trap: uint64(e.Vector), Error: e.Code}
 	switch e.Kind {
-	case nucleus.EventSyscall:
-		ev.Kind = task.EventSyscall
 	case nucleus.EventPageFault:
 		ev.Kind = task.EventPageFault
 		switch e.Access {

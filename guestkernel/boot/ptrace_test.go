@@ -380,7 +380,12 @@ func (h *hostTable) xstate(request uintptr, b []byte) int {
 	return int(v.len)
 }
 
-func (m *hostMachine) Run(ctx task.Context) (ev task.Event) {
+func (m *hostMachine) Run(ctx task.Context, ev *task.Event) {
+	*ev = m.run(ctx)
+	ev.Nr, ev.Args = ctx.Syscall()
+}
+
+func (m *hostMachine) run(ctx task.Context) (ev task.Event) {
 	c := ctx.(*hostContext)
 	if c.cpus == 0 {
 		return task.Event{Kind: task.EventElsewhere}

@@ -110,7 +110,7 @@ func (s *system) run() error {
 		return err
 	}
 	nucleus.Stamp(bootinfo.PhaseRoot)
-	memory, err := mm.NewMemory(hardware{frames{nucleus.OwnerUser}})
+	memory, err := mm.NewMemory(&hardware{frames{nucleus.OwnerUser}})
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (s *system) run() error {
 	}
 	s.tasks = task.New(task.Config{
 		Registry: registry, Inject: injector,
-		Machine: hardware{frames{nucleus.OwnerUser}}, Memory: memory, Syscalls: s.table, Random: rand.Uint64,
+		Machine: &hardware{frames{nucleus.OwnerUser}}, Memory: memory, Syscalls: s.table, Random: rand.Uint64,
 		Auxv: loader.Hardware{HWCAP: hwcap, HWCAP2: hwcap2}, Trace: s.tracer(), SessionEnded: s.sessions.LeaderExited, MaxTasks: int(ram / taskShare),
 	})
 	if s.tasks.Auxv.VDSO, err = vdso.New(frames{nucleus.OwnerNucleus}, vdsoClock(s.tasks.Started())); err != nil {

@@ -161,12 +161,23 @@ func FreeUserContext(c *UserContext) {
 
 // RunUser enters user mode with c on this CPU and returns when user mode traps. One goroutine at a time for a context.
 func RunUser(c *UserContext) Event {
+	if EnterUser(c) {
+		return Event{Kind: EventSyscall, User: true}
+	}
+	return Left(c)
+}
+
+// Left says why EnterUser, which has answered false, came back.
+func Left(c *UserContext) Event {
 	for {
-		e := runUser(c)
+		e := left(c)
 		if e.Kind != EventAway {
 			return e
 		}
 		SaveVector(c)
+		if EnterUser(c) {
+			return Event{Kind: EventSyscall, User: true}
+		}
 	}
 }
 

@@ -117,7 +117,10 @@ func describeArea(cpu int, c *debugwindow.CPU)   { ring0.DescribeArea(cpu, c) }
 // Doorbell tells the monitor's debugger something (internal/debugwindow) and returns when that has been served. Any goroutine.
 func Doorbell(value uint32) { ring0.Doorbell(value) }
 
-func runUser(c *UserContext) Event { return ring0.RunUser(c) }
+// EnterUser enters user mode with c on this CPU and returns when user mode traps: true for a system call, else Left has the rest. As RunUser.
+func EnterUser(c *UserContext) bool { return ring0.EnterUser(c) }
+
+func left(c *UserContext) Event { return ring0.Left(c) }
 
 // SyncCode makes instructions just written to [va, va+size) visible to instruction fetch on all CPUs.
 func SyncCode(va, size uint64) { ring0.SyncCode(va, size) }

@@ -10,17 +10,11 @@ import (
 	"ringo/guestkernel/task"
 )
 
-// Args are the six argument registers of a call.
-type Args [6]uint64
-
-// Int, Uint and Int64 are argument i as the C types int, unsigned int and long.
-func (a Args) Int(i int) int       { return int(int32(a[i])) }
-func (a Args) Uint(i int) uint32   { return uint32(a[i]) }
-func (a Args) Int64(i int) int64   { return int64(a[i]) }
-func (a Args) Uint64(i int) uint64 { return a[i] }
-
-// Handler serves one call.
-type Handler func(t *task.Task, a Args) (uint64, error)
+// Args are the six argument registers of a call, Handler serves one.
+type (
+	Args    = task.Args
+	Handler = task.Handler
+)
 
 // handlers is filled by register during package initialisation and not written afterwards.
 var handlers = map[string]Handler{}
@@ -71,6 +65,9 @@ func (tb *Table) Call(t *task.Task, nr uint64, args [6]uint64) (uint64, error) {
 	}
 	return h(t, Args(args))
 }
+
+// Handlers implements task.Syscalls.
+func (tb *Table) Handlers() []Handler { return tb.calls }
 
 // Name is the Linux name of call nr.
 func (tb *Table) Name(nr uint64) string {

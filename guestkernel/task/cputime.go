@@ -53,15 +53,17 @@ const (
 // costs remembers which calls are fast.
 type costs [numCosts]atomic.Bool
 
-// enter begins to time call nr, perhaps.
+// enterKernel begins to time call nr, perhaps.
 func (t *Task) enterKernel(nr uint64) {
+	if t.system.calls++; t.system.calls%sampleEvery == 0 || !t.k.fast[min(nr, numCosts-1)].Load() {
+		t.beginTiming(nr)
+	}
+}
+
+func (t *Task) beginTiming(nr uint64) {
 	s := &t.system
 	s.scale = 1
 	if t.k.fast[min(nr, numCosts-1)].Load() {
-		if s.calls++; s.calls%sampleEvery != 0 {
-			s.scale = 0
-			return
-		}
 		s.scale = sampleEvery
 	}
 	s.began = t.k.nanos()
@@ -69,10 +71,13 @@ func (t *Task) enterKernel(nr uint64) {
 
 // leaveKernel ends what enterKernel began.
 func (t *Task) leaveKernel(nr uint64) {
-	s := &t.system
-	if s.scale == 0 {
-		return
+	if t.system.scale != 0 {
+		t.endTiming(nr)
 	}
+}
+
+func (t *Task) endTiming(nr uint64) {
+	s := &t.system
 	spent := t.k.nanos() - s.began
 	s.ns.Add(spent * s.scale)
 	s.scale = 0

@@ -43,9 +43,10 @@ type Config struct {
 // Kernel is the set of all tasks and what they share.
 type Kernel struct {
 	Config
-	started time.Time
-	live    atomic.Int64 // tasks whose goroutine has not ended
-	forks   atomic.Uint64
+	handlers []Handler // of Syscalls, unless an Injector wants to see every call
+	started  time.Time
+	live     atomic.Int64 // tasks whose goroutine has not ended
+	forks    atomic.Uint64
 
 	futexes  futexTable
 	fast     costs
@@ -77,6 +78,9 @@ func New(c Config) *Kernel {
 		Config: c, started: time.Now(),
 		tasks: make(map[int]*Task), groups: make(map[int]*Group), pgroups: make(map[int]*ProcessGroup), sessions: make(map[int]*Session),
 		lastPID: InitPID, lastCgroup: 1, pidns: &PIDNamespace{ino: firstPID},
+	}
+	if c.Inject == nil && c.Syscalls != nil {
+		k.handlers = c.Syscalls.Handlers()
 	}
 	k.cgroup = newRootCgroup(k)
 	k.spaces = Namespaces{

@@ -27,6 +27,9 @@ type Event struct {
 	Code   int32  // si_code
 	Trap   uint64 // for the signal frame: vector (amd64)
 	Error  uint64 // error code (amd64), ESR (arm64)
+	// Nr and Args are the system call's.
+	Nr   uint64
+	Args Args
 }
 
 // Identity is what the calls answer that say who the caller is.
@@ -75,8 +78,8 @@ type Context interface {
 // Machine is the CPU below the tasks.
 type Machine interface {
 	NewContext() (Context, error)
-	// Run enters user mode and returns when it stopped.
-	Run(c Context) Event
+	// Run enters user mode, and stores why it stopped in e: all of it but for a system call, of which it stores Kind, Nr and Args alone.
+	Run(c Context, e *Event)
 	// CPUs is the number of CPUs, CPU the one that the calling goroutine is on.
 	CPUs() int
 	CPU() int
@@ -97,8 +100,22 @@ type Injector interface {
 	Ended(t *Task)
 }
 
+// Args are the six argument registers of a call.
+type Args [6]uint64
+
+// Int, Uint and Int64 are argument i as the C types int, unsigned int and long.
+func (a Args) Int(i int) int       { return int(int32(a[i])) }
+func (a Args) Uint(i int) uint32   { return uint32(a[i]) }
+func (a Args) Int64(i int) int64   { return int64(a[i]) }
+func (a Args) Uint64(i int) uint64 { return a[i] }
+
+// Handler serves one call.
+type Handler func(t *Task, a Args) (uint64, error)
+
 // Syscalls serves system calls.
 type Syscalls interface {
+	// Handlers are the calls by number, nil where Call has to answer. They do not change.
+	Handlers() []Handler
 	Call(t *Task, nr uint64, args [6]uint64) (uint64, error)
 	Name(nr uint64) string
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringo/guestkernel/vfs"
 	"ringo/guestkernel/wait"
 	"ringo/internal/debugwindow"
 )
@@ -29,6 +30,7 @@ func (t *Task) run() {
 	} else {
 		t.slot.Bind(0)
 	}
+	machine, ev := t.k.Machine, new(Event)
 	for {
 		if t.work.Load() || t.restart != nil || t.savedMask != nil {
 			t.attend()
@@ -50,10 +52,10 @@ func (t *Task) run() {
 				continue
 			}
 		}
-		ev := t.k.Machine.Run(t.ctx)
+		machine.Run(t.ctx, ev)
 		switch ev.Kind {
 		case EventSyscall:
-			t.syscall()
+			t.syscall(ev)
 		case EventPageFault:
 			t.slot.Fault(ev.Addr, uint8(ev.Access), t.ctx.PC())
 			t.enterKernel(numCosts - 1)
@@ -90,10 +92,12 @@ func (t *Task) run() {
 // identify tells the CPU what the calls that ask who the task is will answer: these then never come here. In a user namespace the answers depend on
 // maps that others write, and who watches system calls wants to see them all.
 func (t *Task) identify() {
-	c := t.creds.Load()
-	if c == t.identified.creds && t.tid == t.identified.tid {
-		return
+	if c := t.creds.Load(); c != t.identified.creds || t.tid != t.identified.tid {
+		t.identifyAs(c)
 	}
+}
+
+func (t *Task) identifyAs(c *vfs.Creds) {
 	t.identified.creds, t.identified.tid = c, t.tid
 	if c.User != nil || t.k.Trace != nil || t.k.Inject != nil || t.slot.Recording() {
 		t.ctx.SetIdentity(nil)
@@ -103,17 +107,18 @@ func (t *Task) identify() {
 }
 
 // syscall serves the call that user mode made.
-func (t *Task) syscall() {
-	nr, args := t.ctx.Syscall()
-	t.sysno.Store(int64(nr))
-	t.slot.Enter(nr, &args)
+func (t *Task) syscall(ev *Event) {
+	nr := ev.Nr
+	t.slot.Enter(nr, (*[6]uint64)(&ev.Args))
 	var ret uint64
 	var err error
 	t.enterKernel(nr)
-	if t.k.Inject == nil {
-		ret, err = t.k.Syscalls.Call(t, nr, args)
+	if n := uint64(uint32(nr)); n < uint64(len(t.k.handlers)) && t.k.handlers[n] != nil {
+		ret, err = t.k.handlers[n](t, ev.Args)
+	} else if t.k.Inject == nil {
+		ret, err = t.k.Syscalls.Call(t, nr, ev.Args)
 	} else {
-		ret, err = t.k.Inject.Call(t, nr, args, t.k.Syscalls)
+		ret, err = t.k.Inject.Call(t, nr, ev.Args, t.k.Syscalls)
 	}
 	t.leaveKernel(nr)
 	t.slot.Leave(ret, err)
@@ -123,15 +128,15 @@ func (t *Task) syscall() {
 		t.savedMask = nil
 		t.SetMask(mask)
 	}
-	t.sysno.Store(-1)
 	t.identify()
 	if t.k.Trace != nil {
-		t.k.Trace(t, nr, args, ret, err)
+		t.k.Trace(t, nr, ev.Args, ret, err)
 	}
-	switch err {
-	case nil:
+	if err == nil {
 		t.ctx.SetReturn(int64(ret))
 		return
+	}
+	switch err {
 	case ErrNoReturn:
 		return
 	case wait.ErrRestart, wait.ErrRestartNoIntr, wait.ErrRestartNoHandler, wait.ErrRestartBlock:

@@ -69,7 +69,6 @@ type Task struct {
 	resets      atomic.Bool  // SCHED_RESET_ON_FORK
 	ioprio      atomic.Int32
 	personality atomic.Uint32
-	sysno       atomic.Int64 // call being served, -1 outside
 	switches    atomic.Uint64
 
 	work      atomic.Bool   // signals or exits wait to be looked at before user mode
@@ -105,7 +104,6 @@ const (
 
 func (k *Kernel) newTask(g *Group, ctx Context) *Task {
 	t := &Task{k: k, group: g, ctx: ctx, interrupt: make(chan struct{}, 1)}
-	t.sysno.Store(-1)
 	t.cpu.init()
 	name := ""
 	t.comm.Store(&name)

@@ -17,6 +17,7 @@ type Registry struct {
 	bell    func(uint32)
 	counter func() uint64
 	cpu     func() int
+	cpus    []*debugwindow.CPU
 	rings   *tracewindow.Rings
 
 	mu   sync.Mutex
@@ -49,7 +50,11 @@ func Open(c Config) (*Registry, error) {
 		c.Describe(w)
 	}
 	w.Publish()
-	return &Registry{Registry: w, bell: c.Bell, counter: c.Counter, cpu: c.CPU, rings: c.Rings}, nil
+	r := &Registry{Registry: w, bell: c.Bell, counter: c.Counter, cpu: c.CPU, rings: c.Rings}
+	for i := range c.CPUs {
+		r.cpus = append(r.cpus, w.CPU(i))
+	}
+	return r, nil
 }
 
 // Slot is a task's place in the registry. All methods may be called on nil: no window, or no room in it.
@@ -140,9 +145,11 @@ func (s *Slot) Enter(nr uint64, args *[6]uint64) {
 	s.e.Args = *args
 	s.e.Call = uint64(uint32(nr)) + 1
 	if s.r.rings != nil {
-		s.entered, s.told = s.r.counter(), false
+		s.enter()
 	}
 }
+
+func (s *Slot) enter() { s.entered, s.told = s.r.counter(), false }
 
 // Recording says whether Enter and Leave write events.
 func (s *Slot) Recording() bool { return s != nil && s.r.rings != nil }
@@ -152,16 +159,19 @@ func (s *Slot) Leave(ret uint64, err error) {
 	if s == nil {
 		return
 	}
-	nr := s.e.Call - 1
-	s.e.Call = 0
 	if s.r.rings != nil {
-		if err != nil {
-			ret = errno(err)
-		}
-		now := s.r.counter()
-		a := &s.e.Args
-		s.r.rings.Emit6(s.r.cpu(), now, tracewindow.Exit, uint16(nr), s.e.TID, ret, now-s.entered, a[0], a[1], a[2], a[3])
+		s.leave(ret, err)
 	}
+	s.e.Call = 0
+}
+
+func (s *Slot) leave(ret uint64, err error) {
+	if err != nil {
+		ret = errno(err)
+	}
+	now := s.r.counter()
+	a := &s.e.Args
+	s.r.rings.Emit6(s.r.cpu(), now, tracewindow.Exit, uint16(s.e.Call-1), s.e.TID, ret, now-s.entered, a[0], a[1], a[2], a[3])
 }
 
 // errno is an error as a register shows it; 0 for a call that has set the registers itself.
@@ -176,7 +186,7 @@ func (s *Slot) OnCPU() {
 	if s != nil {
 		cpu := s.r.cpu()
 		s.e.CPU = uint32(cpu)
-		s.r.CPU(cpu).Task = uint32(s.index) + 1
+		s.r.cpus[cpu].Task = uint32(s.index) + 1
 	}
 }
 

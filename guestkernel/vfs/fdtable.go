@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,17 +12,21 @@ const MaxDescriptors = 1 << 20
 
 // FDTable is a table of file descriptors. Threads share one; fork copies it. All methods may be called from any goroutine; none closes
 // a file with the table locked.
+//
+// Get takes no lock: it reads seen, the latest array of entries, and takes a reference if there still is one to be shared, as fget of Linux does under RCU.
+// Everybody else holds mu. An array that has become too small is copied and never written to again, so that whoever began before sees it as it was.
 type FDTable struct {
 	mu      sync.RWMutex
 	entries []fdEntry
+	seen    atomic.Pointer[[]fdEntry]
 	low     int // no free number is below this
 	open    int
 	users   int // tasks that share the table
 }
 
 type fdEntry struct {
-	d       *Description
-	cloexec bool
+	at      atomic.Pointer[Description] // written with FDTable.mu held
+	cloexec bool                        // guarded by FDTable.mu
 }
 
 // NewFDTable answers an empty table with one user.
@@ -49,7 +54,7 @@ func (t *FDTable) Leave() {
 	last := t.users == 0
 	t.mu.Unlock()
 	if last {
-		t.closeIf(func(int, fdEntry) bool { return true })
+		t.closeIf(func(int) bool { return true })
 	}
 }
 
@@ -57,11 +62,12 @@ func (t *FDTable) Leave() {
 func (t *FDTable) Fork() *FDTable {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	n := &FDTable{users: 1, low: t.low, open: t.open, entries: make([]fdEntry, len(t.entries))}
-	copy(n.entries, t.entries)
-	for _, e := range n.entries {
-		if e.d != nil {
-			e.d.Ref()
+	n := &FDTable{users: 1, low: t.low, open: t.open}
+	n.grow(len(t.entries))
+	for fd := range t.entries {
+		if d := t.entries[fd].at.Load(); d != nil {
+			d.Ref()
+			n.set(fd, d, t.entries[fd].cloexec)
 		}
 	}
 	return n
@@ -69,14 +75,51 @@ func (t *FDTable) Fork() *FDTable {
 
 // Get answers the description of fd with a reference that the caller drops, or EBADF.
 func (t *FDTable) Get(fd int) (*Description, error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if fd < 0 || fd >= len(t.entries) || t.entries[fd].d == nil {
-		return nil, unix.EBADF
+	if seen := t.seen.Load(); seen != nil {
+		entries := *seen
+		for uint(fd) < uint(len(entries)) {
+			at := &entries[fd].at
+			d := at.Load()
+			if d == nil {
+				break
+			}
+			if d.tryRef() {
+				if at.Load() == d {
+					return d, nil
+				}
+				d.Unref() // closed meanwhile, and perhaps something else is there now
+			}
+		}
 	}
-	d := t.entries[fd].d
-	d.Ref()
-	return d, nil
+	return nil, unix.EBADF
+}
+
+// at answers the description of fd, nil if there is none. With mu held.
+func (t *FDTable) at(fd int) *Description {
+	if uint(fd) >= uint(len(t.entries)) {
+		return nil
+	}
+	return t.entries[fd].at.Load()
+}
+
+// set stores an entry that there is room for. With mu held.
+func (t *FDTable) set(fd int, d *Description, cloexec bool) {
+	t.entries[fd].cloexec = cloexec
+	t.entries[fd].at.Store(d)
+}
+
+// grow makes room for n entries. With mu held.
+func (t *FDTable) grow(n int) {
+	if n <= len(t.entries) {
+		return
+	}
+	entries := make([]fdEntry, max(n, 2*len(t.entries), 16))
+	for fd := range t.entries {
+		entries[fd].cloexec = t.entries[fd].cloexec
+		entries[fd].at.Store(t.entries[fd].at.Load())
+	}
+	t.entries = entries
+	t.seen.Store(&entries)
 }
 
 // Install puts d (taking over the caller's reference) at the lowest free number from min on. limit is RLIMIT_NOFILE: EMFILE when no
@@ -91,13 +134,13 @@ func (t *FDTable) Install(d *Description, min int, cloexec bool, limit uint64) (
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fd := max(min, t.low)
-	for fd < len(t.entries) && t.entries[fd].d != nil {
+	for t.at(fd) != nil {
 		fd++
 	}
 	if uint64(fd) >= limit {
 		return 0, unix.EMFILE
 	}
-	t.put(fd, fdEntry{d, cloexec})
+	t.put(fd, d, cloexec)
 	if min <= t.low {
 		t.low = fd + 1
 	}
@@ -120,19 +163,17 @@ func (t *FDTable) freeBelow(limit uint64) bool {
 		return true
 	}
 	for fd := t.low; uint64(fd) < limit; fd++ {
-		if t.entries[fd].d == nil {
+		if t.at(fd) == nil {
 			return true
 		}
 	}
 	return false
 }
 
-// put stores e at fd, which is free.
-func (t *FDTable) put(fd int, e fdEntry) {
-	for fd >= len(t.entries) {
-		t.entries = append(t.entries, fdEntry{})
-	}
-	t.entries[fd] = e
+// put stores d at fd, which is free.
+func (t *FDTable) put(fd int, d *Description, cloexec bool) {
+	t.grow(fd + 1)
+	t.set(fd, d, cloexec)
 	t.open++
 }
 
@@ -145,12 +186,11 @@ func (t *FDTable) Replace(d *Description, fd int, cloexec bool, limit uint64) er
 		return unix.EBADF
 	}
 	t.mu.Lock()
-	var old *Description
-	if fd < len(t.entries) && t.entries[fd].d != nil {
-		old = t.entries[fd].d
-		t.entries[fd] = fdEntry{d, cloexec}
+	old := t.at(fd)
+	if old != nil {
+		t.set(fd, d, cloexec)
 	} else {
-		t.put(fd, fdEntry{d, cloexec})
+		t.put(fd, d, cloexec)
 	}
 	t.mu.Unlock()
 	if old != nil {
@@ -173,11 +213,11 @@ func (t *FDTable) Remove(fd int) (*Description, error) {
 func (t *FDTable) take(fd int) (*Description, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if fd < 0 || fd >= len(t.entries) || t.entries[fd].d == nil {
+	d := t.at(fd)
+	if d == nil {
 		return nil, unix.EBADF
 	}
-	d := t.entries[fd].d
-	t.entries[fd] = fdEntry{}
+	t.set(fd, nil, false)
 	t.open--
 	t.low = min(t.low, fd)
 	return d, nil
@@ -187,7 +227,7 @@ func (t *FDTable) take(fd int) (*Description, error) {
 func (t *FDTable) CloseOnExec(fd int) (bool, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if fd < 0 || fd >= len(t.entries) || t.entries[fd].d == nil {
+	if t.at(fd) == nil {
 		return false, unix.EBADF
 	}
 	return t.entries[fd].cloexec, nil
@@ -197,7 +237,7 @@ func (t *FDTable) CloseOnExec(fd int) (bool, error) {
 func (t *FDTable) SetCloseOnExec(fd int, cloexec bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if fd < 0 || fd >= len(t.entries) || t.entries[fd].d == nil {
+	if t.at(fd) == nil {
 		return unix.EBADF
 	}
 	t.entries[fd].cloexec = cloexec
@@ -205,31 +245,31 @@ func (t *FDTable) SetCloseOnExec(fd int, cloexec bool) error {
 }
 
 // Exec closes the descriptors with FD_CLOEXEC: for execve, on a table with one user.
-func (t *FDTable) Exec() { t.closeIf(func(_ int, e fdEntry) bool { return e.cloexec }) }
+func (t *FDTable) Exec() { t.closeIf(func(fd int) bool { return t.entries[fd].cloexec }) }
 
 // CloseRange closes the descriptors first..last, or sets their FD_CLOEXEC flag: close_range(2).
 func (t *FDTable) CloseRange(first, last uint32, cloexec bool) {
 	in := func(fd int) bool { return uint64(fd) >= uint64(first) && uint64(fd) <= uint64(last) }
 	if !cloexec {
-		t.closeIf(func(fd int, _ fdEntry) bool { return in(fd) })
+		t.closeIf(in)
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for fd := range t.entries {
-		if in(fd) && t.entries[fd].d != nil {
+		if in(fd) && t.at(fd) != nil {
 			t.entries[fd].cloexec = true
 		}
 	}
 }
 
-func (t *FDTable) closeIf(match func(int, fdEntry) bool) {
+func (t *FDTable) closeIf(match func(int) bool) {
 	var closing []*Description
 	t.mu.Lock()
-	for fd, e := range t.entries {
-		if e.d != nil && match(fd, e) {
-			closing = append(closing, e.d)
-			t.entries[fd] = fdEntry{}
+	for fd := range t.entries {
+		if d := t.at(fd); d != nil && match(fd) {
+			closing = append(closing, d)
+			t.set(fd, nil, false)
 			t.open--
 			t.low = min(t.low, fd)
 		}
@@ -257,8 +297,8 @@ func (t *FDTable) Numbers() []int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	fds := make([]int, 0, t.open)
-	for fd, e := range t.entries {
-		if e.d != nil {
+	for fd := range t.entries {
+		if t.at(fd) != nil {
 			fds = append(fds, fd)
 		}
 	}

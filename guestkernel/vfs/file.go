@@ -174,13 +174,29 @@ func newDescription(path Path, flags uint32) (*Description, error) {
 // Ref adds a reference.
 func (d *Description) Ref() { d.refs.Add(1) }
 
+// tryRef takes a reference unless the last one has been dropped.
+func (d *Description) tryRef() bool {
+	for {
+		n := d.refs.Load()
+		if n <= 0 {
+			return false
+		}
+		if d.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
 // Unref drops a reference; the last one closes the file.
 func (d *Description) Unref() {
-	switch n := d.refs.Add(-1); {
-	case n < 0:
+	if n := d.refs.Add(-1); n <= 0 {
+		d.close(n)
+	}
+}
+
+func (d *Description) close(n int64) {
+	if n < 0 {
 		panic("vfs: description released twice")
-	case n > 0:
-		return
 	}
 	d.closeMu.Lock()
 	hooks := d.onClose

@@ -187,10 +187,21 @@ func (c *UserContext) Interrupt() (cpu int) {
 	return int(atomic.LoadUint32(&c.cpu)) - 1
 }
 
-// RunUser runs user mode until it traps. Any goroutine; one at a time for a context. See the
+// EnterUser runs user mode until it traps and says whether that was a system call; else Left says why. Any goroutine; one at a time for a context. See the
 // package comment.
-func RunUser(c *UserContext) Event {
+func EnterUser(c *UserContext) (syscall bool) {
 	enterUser(c)
+	if c.event.Vector != vectorSyscall {
+		return false
+	}
+	if c.kick != 0 { // the caller looks at what is pending after this return; a kick that comes now is for the next entry
+		atomic.StoreUint32(&c.kick, 0)
+	}
+	return true
+}
+
+// Left says why EnterUser, which has answered false, came back.
+func Left(c *UserContext) Event {
 	if c.event.Vector == vectorAway {
 		return Event{Kind: EventAway, User: true} // a kick is for the next entry
 	}
@@ -198,8 +209,6 @@ func RunUser(c *UserContext) Event {
 	e := c.event
 	e.User = true
 	switch {
-	case e.Vector == vectorSyscall:
-		e.Kind = EventSyscall
 	case e.Vector == vectorElsewhere:
 		e.Kind = EventElsewhere
 	case e.Vector >= 32:

@@ -243,7 +243,11 @@ func (o openFile) Seek(c vfs.Caller, d *vfs.Description, pos, offset int64, when
 	if whence == unix.SEEK_DATA || whence == unix.SEEK_HOLE {
 		return o.f.contents.SeekData(offset, whence == unix.SEEK_HOLE)
 	}
-	return vfs.SeekIn(o.f.contents.Size(), pos, offset, whence)
+	var size int64
+	if whence == unix.SEEK_END {
+		size = o.f.contents.Size()
+	}
+	return vfs.SeekIn(size, pos, offset, whence)
 }
 
 // Mappable implements vfs.File.
