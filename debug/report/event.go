@@ -24,6 +24,8 @@ const (
 	KindWrite Kind = "write"
 	// KindChange: something guarded is not what it was; who changed it was not seen.
 	KindChange Kind = "change"
+	// KindWatch: an access that the user's watch asked for; no judgement.
+	KindWatch Kind = "watch"
 	// KindCrash: the guest did not end by itself.
 	KindCrash Kind = "crash"
 )

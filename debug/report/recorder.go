@@ -138,6 +138,8 @@ func (r *Recorder) Add(e *Event) bool {
 	switch {
 	case e.Kind == KindCrash:
 		prefix = "crash"
+	case e.Kind == KindWatch:
+		prefix = "watch"
 	case e.Victim != nil && e.Victim.What == "kernel stack":
 		prefix = "stack"
 	}
@@ -145,7 +147,7 @@ func (r *Recorder) Add(e *Event) bool {
 	r.byKey[key] = e
 	r.events = append(r.events, e)
 	r.line(e)
-	if e.Kind != KindCrash { // whose report is printed where it always was
+	if e.Kind != KindCrash && e.Kind != KindWatch { // which are printed where they always were
 		r.keep(WriteText(r.text, e, &counters, r.o.Style))
 	}
 	if len(r.files) > 0 {
@@ -180,16 +182,20 @@ func (r *Recorder) Close() (Footer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := Footer{V: Version, Kind: kindFooter, Events: uint64(len(r.events)), Repeats: r.repeats, Counters: counters}
+	watched := 0
 	for _, e := range r.events {
-		if e.Kind == KindCrash {
+		switch e.Kind {
+		case KindCrash:
 			f.Crashes++
+		case KindWatch:
+			watched++
 		}
 	}
 	if r.closed {
 		return f, r.err
 	}
 	r.closed = true
-	if len(r.events) > 0 || !r.o.Quiet {
+	if len(r.events) > watched || !r.o.Quiet {
 		r.keep(WriteSummary(r.text, &f))
 	}
 	if len(r.files) > 0 {

@@ -141,6 +141,8 @@ func (p *page) title(e *Event) {
 	switch {
 	case e.Kind == KindCrash:
 		text = "CRASH: " + e.Verdict
+	case e.Kind == KindWatch:
+		text = "WATCH: " + e.Verdict
 	case v == nil:
 		text = "BUG: memory overwritten: " + e.Verdict
 	case v.What == "kernel stack":
@@ -182,7 +184,7 @@ func (p *page) victim(v *Victim) {
 }
 
 func (p *page) write(e *Event) {
-	if e.Kind != KindWrite {
+	if e.Kind != KindWrite && e.Kind != KindWatch {
 		if e.Task != nil {
 			p.line("by", e.Task.String()+e.Task.in())
 		}

@@ -122,10 +122,15 @@ func (e *Event) check() error {
 		}
 	}
 	switch e.Kind {
-	case KindWrite:
+	case KindWrite, KindWatch:
 		switch {
+		case e.Kind == KindWatch && e.Rule != "":
+			return errors.New("a watch judges nothing")
+		case e.Kind == KindWatch:
 		case e.Rule == "" || len(e.Because) == 0:
 			return errors.New("a write needs a rule with its evidence")
+		}
+		switch {
 		case len(e.New) == 0 || e.Engine == "" || e.How == "":
 			return errors.New("a write needs bytes, what kind it is and the engine that saw it")
 		case e.Source == "" && e.VCPU < 0:

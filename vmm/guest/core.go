@@ -7,6 +7,8 @@ import (
 	"debug/elf"
 
 	"ringo/debug/core"
+	"ringo/debug/gdb"
+	"ringo/internal/debugwindow"
 	"ringo/internal/pagetable"
 )
 
@@ -57,7 +59,30 @@ func (l *Live) Core(w io.Writer) error {
 			return true
 		})
 	}
+	in.Threads = append(in.Threads, l.sleepers()...)
 	return core.Write(w, in)
+}
+
+// sleepers are the tasks that sleep, as far as it is known where: threads behind those of the vCPUs, numbered as in gdb. The guest stands
+// still.
+func (l *Live) sleepers() (out []core.Thread) {
+	w, err := l.window()
+	if err != nil {
+		return nil // a kernel without a registry
+	}
+	r, err := l.g.m.Registers(0)
+	if err != nil {
+		return nil
+	}
+	for _, e := range w.Tasks() {
+		if e.State != debugwindow.TaskParked || len(out) >= maxThreads {
+			continue
+		}
+		if at, ok := l.sleeper(w, &e, r); ok {
+			out = append(out, core.Thread{PID: gdb.TaskThread + int(e.TID), Regs: at.Core()})
+		}
+	}
+	return out
 }
 
 // linkedEntry is the GVA of the kernel's entry point, by which debuggers find out how far it was moved.

@@ -74,7 +74,7 @@ func (g *guest) watch() error {
 		}
 	}
 	for _, text := range d.Watch {
-		if _, err := g.watches.add(text, g.watches.text); err != nil {
+		if _, err := g.watches.add(text, g.watches.text, nil); err != nil {
 			return fmt.Errorf("%w: --watch: %w", ErrUsage, err)
 		}
 	}
@@ -152,13 +152,13 @@ type Findings struct {
 	Folder string // of the report, "" for none
 }
 
-// Found is how many findings there are besides a crash.
+// Found is how many findings there are besides a crash and what watches asked for.
 func (f *Findings) Found() (n int) {
 	if f == nil {
 		return 0
 	}
 	for _, e := range f.Events {
-		if e.Kind != report.KindCrash {
+		if e.Kind != report.KindCrash && e.Kind != report.KindWatch {
 			n++
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"ringo/debug/gdb"
+	"ringo/debug/hit"
+	"ringo/debug/trace"
 	"ringo/internal/pagetable"
 	"ringo/vmm/control"
 )
@@ -31,6 +33,10 @@ func monitorCommands() map[string]monitorCommand {
 		"v2p":       {"v2p ADDR", "how an address translates, as the chosen thread sees it", (*debugger).monitorTranslate},
 		"xp":        {"xp GPA [BYTES]", "guest-physical memory", (*debugger).monitorPhysical},
 		"who":       {"who GPA", "what the frame at a guest-physical address is, to the kernel's allocator", (*debugger).monitorWho},
+		"watch":     {"watch [SPEC | stack task TID]", "tell of every access to SYMBOL|ADDR|phys:ADDR[,len=N][,access=w|rw][,if=EXPR][,log|stop], or list watches", (*debugger).monitorWatch},
+		"unwatch":   {"unwatch N", "end a watch of this gdb", (*debugger).monitorUnwatch},
+		"guard":     {"guard [stacks=detect|stacks=attribute|off]", "the stack guard: switch it, or what it has seen", (*debugger).monitorGuard},
+		"trace":     {"trace [N] [task TID]", "the last N events of the flight recorder (20)", (*debugger).monitorTrace},
 		"exits":     {"exits", "the last exits of each vCPU", (*debugger).monitorExits},
 		"save-core": {"save-core FILE", "write an ELF core file, on the side of the monitor", (*debugger).monitorCore},
 	}
@@ -45,7 +51,7 @@ func (d *debugger) Monitor(t gdb.ThreadID, command string, print func(string)) e
 	if len(words) == 0 || words[0] == "help" {
 		for _, name := range slices.Sorted(maps.Keys(commands)) {
 			c := commands[name]
-			print(fmt.Sprintf("%-22s %s\n", c.usage, c.help))
+			print(fmt.Sprintf("%-30s %s\n", c.usage, c.help))
 		}
 		return nil
 	}
@@ -205,6 +211,130 @@ func (d *debugger) monitorWho(_ gdb.ThreadID, args []string, print func(string))
 			print(fmt.Sprintf("    %s\n", s))
 		}
 	}
+	return nil
+}
+
+// noteWriter shows text in gdb once the guest runs.
+type noteWriter struct{ d *debugger }
+
+func (w noteWriter) Write(p []byte) (int, error) {
+	w.d.note(string(p))
+	return len(p), nil
+}
+
+func (d *debugger) monitorWatch(_ gdb.ThreadID, args []string, print func(string)) error {
+	switch {
+	case len(args) == 0:
+		for _, id := range slices.Sorted(maps.Keys(d.watches)) {
+			u := d.watches[id]
+			print(fmt.Sprintf("%d: %s [%s]\n", id, u.spec.Text, d.owner.Engine(u.w)))
+		}
+		return nil
+	case len(args) == 3 && args[0] == "stack" && args[1] == "task":
+		spec, err := d.stackOf(args[2])
+		if err != nil {
+			return err
+		}
+		args = []string{spec}
+	}
+	u, err := d.l.g.watches.add(strings.Join(args, " "), noteWriter{d}, func(w *hit.Write) { d.stand(gdb.Stop{CPU: w.VCPU}) })
+	if err != nil {
+		return err
+	}
+	d.watches[u.w.ID] = u
+	print(fmt.Sprintf("watch %d: %s [%s]; monitor unwatch %d ends it\n", u.w.ID, u.spec.Text, d.owner.Engine(u.w), u.w.ID))
+	return nil
+}
+
+// stackOf is the watch of what a sleeping task has on its stack.
+func (d *debugger) stackOf(tid string) (spec string, err error) {
+	n, err := number(tid)
+	if err != nil {
+		return "", err
+	}
+	w, err := d.l.window()
+	if err != nil {
+		return "", err
+	}
+	for _, e := range w.Tasks() {
+		if uint64(e.TID) != n {
+			continue
+		}
+		for _, s := range e.Valid() {
+			if s.SP != 0 && s.SP >= s.Lo && s.SP < s.Hi {
+				return fmt.Sprintf("%#x,len=%d", s.SP, s.Hi-s.SP), nil
+			}
+		}
+	}
+	return "", fmt.Errorf("%w: no sleeping task %d with a stack of which the kernel tells", errMonitor, n)
+}
+
+func (d *debugger) monitorUnwatch(_ gdb.ThreadID, args []string, _ func(string)) error {
+	if len(args) != 1 {
+		return d.usage("unwatch")
+	}
+	n, err := number(args[0])
+	if err != nil {
+		return err
+	}
+	u := d.watches[int(n)]
+	if u == nil {
+		return fmt.Errorf("%w: this gdb has no watch %d", errMonitor, n)
+	}
+	delete(d.watches, int(n))
+	return d.l.g.watches.remove(u)
+}
+
+func (d *debugger) monitorGuard(_ gdb.ThreadID, args []string, print func(string)) error {
+	switch len(args) {
+	case 0:
+	case 1:
+		if err := d.l.SetGuard(args[0]); err != nil {
+			return err
+		}
+	default:
+		return d.usage("guard")
+	}
+	mode, c := d.l.Guard()
+	print(fmt.Sprintf("guard stacks=%s: %d sleeps watched or compared, %d reports, %d events dropped\n", mode, c.Sleeps, len(d.l.Findings()), c.Dropped))
+	return nil
+}
+
+// traceDefault is how many events monitor trace shows.
+const traceDefault = 20
+
+func (d *debugger) monitorTrace(_ gdb.ThreadID, args []string, print func(string)) error {
+	f := trace.Filter{Last: traceDefault}
+	if len(args) > 0 && args[0] != "task" {
+		n, err := number(args[0])
+		if err != nil {
+			return err
+		}
+		f.Last, args = int(min(n, 100_000)), args[1:]
+	}
+	switch {
+	case len(args) == 2 && args[0] == "task":
+		n, err := number(args[1])
+		if err != nil {
+			return err
+		}
+		f.Task = uint32(n)
+	case len(args) > 0:
+		return d.usage("trace")
+	}
+	if d.l.g.trace.Size == 0 {
+		return errTraceOff
+	}
+	t, err := d.l.g.readTrace()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoTrace, err)
+	}
+	table, _ := d.l.Symbols()
+	var b strings.Builder
+	// A strings.Builder takes every write.
+	_ = t.Select(f).WriteText(&b, t, table)
+	_ = t.WriteSummary(&b)
+	print(b.String())
 	return nil
 }
 

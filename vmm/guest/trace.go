@@ -11,6 +11,7 @@ import (
 	"ringo/debug/trace"
 	"ringo/internal/debugwindow"
 	"ringo/internal/tracewindow"
+	"ringo/vmm/control"
 )
 
 // traceWord turns the flight recorder on, in debug=A,B,... on the kernel command line.
@@ -61,11 +62,17 @@ func (g *guest) commandLine() string {
 	return line
 }
 
-// errNoTrace: the kernel did not get as far as its flight recorder.
-var errNoTrace = errors.New("no trace: the kernel has not started its flight recorder")
+// Errors of a guest without a trace.
+var (
+	errTraceOff = fmt.Errorf("%w: this guest has no flight recorder: start it with --trace FILE or --append debug=htrace", control.ErrState)
+	errNoTrace  = errors.New("no trace: the kernel did not get as far as starting its flight recorder")
+)
 
 // WriteTrace copies the trace window: what trace.ReadFile reads.
 func (g *guest) WriteTrace(w io.Writer) error {
+	if g.trace.Size == 0 {
+		return errTraceOff
+	}
 	if _, err := tracewindow.Open(g.m.Memory(), g.trace.Base, g.trace.Size); errors.Is(err, tracewindow.ErrAbsent) {
 		return fmt.Errorf("%w: %w", errNoTrace, err)
 	} else if err != nil {
@@ -112,25 +119,36 @@ const (
 // writeHistory adds to a crash report what the guest left in memory: its tasks, whose stacks lie where, and the last
 // events.
 func (g *guest) writeHistory(b *strings.Builder, syms *symbols.Table) {
-	var owners []string
 	if w, err := debugwindow.Open(g.m.Memory(), g.debug.Base, g.debug.Size); err == nil {
 		g.writeTasks(b, w, syms)
-		for _, o := range w.Header.Frames.Owners[:w.Header.Frames.NumOwners] {
-			owners = append(owners, debugwindow.Printable(o[:]))
-		}
 	}
-	t, err := trace.Read(g.m.Memory(), g.trace.Base, g.trace.Size)
+	t, err := g.readTrace()
 	if err != nil {
 		if !errors.Is(err, tracewindow.ErrAbsent) {
 			fmt.Fprintf(b, "\nlast events: %v\n", err)
 		}
 		return
 	}
-	t.SetOwners(owners)
 	fmt.Fprintf(b, "\nlast events, of %d\n", len(t.Events))
 	// A strings.Builder takes every write.
 	_ = t.Select(trace.Filter{Last: reportEvents}).WriteText(b, t, syms)
 	_ = t.WriteSummary(b)
+}
+
+// readTrace reads the flight recorder, with the allocator's names.
+func (g *guest) readTrace() (*trace.Trace, error) {
+	t, err := trace.Read(g.m.Memory(), g.trace.Base, g.trace.Size)
+	if err != nil {
+		return nil, err
+	}
+	if w, err := debugwindow.Open(g.m.Memory(), g.debug.Base, g.debug.Size); err == nil {
+		var owners []string
+		for _, o := range w.Header.Frames.Owners[:w.Header.Frames.NumOwners] {
+			owners = append(owners, debugwindow.Printable(o[:]))
+		}
+		t.SetOwners(owners)
+	}
+	return t, nil
 }
 
 // writeTasks lists tasks with their stacks, those that are there first.

@@ -13,6 +13,7 @@ import (
 
 	"ringo/debug/hit"
 	"ringo/debug/pagetrace"
+	"ringo/debug/report"
 	"ringo/debug/stackguard"
 	"ringo/debug/symbols"
 	"ringo/debug/watch"
@@ -43,6 +44,8 @@ type userWatch struct {
 	spec *watch.Spec
 	w    *watch.Watch
 	text io.Writer
+	// stopped is told of a hit that is to stop the guest; nil: that ends it.
+	stopped func(w *hit.Write)
 
 	hits, filtered uint64
 }
@@ -100,12 +103,12 @@ func (ws *watches) Resolve(name string) (gva, size uint64, err error) {
 }
 
 // add begins a watch whose hits are written to out. Any goroutine but a vCPU's.
-func (ws *watches) add(text string, out io.Writer) (*userWatch, error) {
+func (ws *watches) add(text string, out io.Writer, stopped func(*hit.Write)) (*userWatch, error) {
 	spec, err := watch.ParseSpec(text)
 	if err != nil {
 		return nil, err
 	}
-	u := &userWatch{ws: ws, spec: spec, text: out}
+	u := &userWatch{ws: ws, spec: spec, text: out, stopped: stopped}
 	ws.mu.Lock()
 	q, err := spec.Request(ws, u)
 	ws.mu.Unlock()
@@ -134,25 +137,72 @@ func (u *userWatch) Hit(w *hit.Write) hit.Action {
 	}
 	u.hits++
 	if u.hits > maxPrinted {
-		return u.answer()
+		return u.answer(w)
 	}
 	var b strings.Builder
-	u.describe(&b, w)
+	frames := ws.unwind(w)
+	u.describe(&b, w, frames)
+	if ws.g.o.Debug.Folder != "" {
+		ws.g.watcher.rec.Add(u.event(w, frames))
+	}
 	if u.hits == maxPrinted {
 		fmt.Fprintf(&b, "watch %s: further hits are only counted\n", u.spec.Text)
 	}
 	_, _ = io.WriteString(u.text, b.String()) // a terminal that has gone away is no reason to disturb the guest
-	return u.answer()
+	return u.answer(w)
 }
 
 // maxPrinted is how many hits of a watch are printed: a watch of something busy would fill disks.
 const maxPrinted = 10_000
 
-func (u *userWatch) answer() hit.Action {
-	if u.spec.Stop {
+func (u *userWatch) answer(w *hit.Write) hit.Action {
+	switch {
+	case !u.spec.Stop:
+	case u.stopped == nil:
 		return hit.End
+	default:
+		u.stopped(w)
 	}
 	return hit.Continue
+}
+
+// unwind is the stack of an instruction of the kernel; the kernel's symbols say nothing about a program.
+func (ws *watches) unwind(w *hit.Write) []symbols.Frame {
+	if w.Guest == nil || w.VCPU < 0 {
+		return nil
+	}
+	table, _ := ws.g.symbols()
+	if w.Registers.User {
+		table = nil
+	}
+	at := w.Registers
+	if w.PC != 0 {
+		at.PC = w.PC
+	}
+	return table.Unwind(at.Start(), symbols.Memory{
+		Word: func(gva uint64) (uint64, bool) { return word(w.Guest.ReadVirtual(gva, 8)) },
+		CallTarget: func(ret uint64) (uint64, bool) {
+			return callTarget(w.Guest.ReadVirtual(ret-uint64(callLength), callLength), ret)
+		},
+	})
+}
+
+// event is a hit for the report folder.
+func (u *userWatch) event(w *hit.Write, frames []symbols.Frame) *report.Event {
+	e := &report.Event{
+		T: w.Time, Kind: report.KindWatch, Verdict: fmt.Sprintf("%s: %s of %d bytes", u.spec.Text, w.Access, w.Len),
+		VCPU: w.VCPU, How: w.Kind.String(), Insn: w.Instruction, Source: w.Source, User: w.Registers.User,
+		PC: report.Address(w.PC), SP: report.Address(w.Registers.SP), Flags: report.Address(w.Registers.Flags),
+		GVA: report.Address(w.GVA), GPA: report.Address(w.GPA), Len: uint64(w.Len), At: report.Address(w.GVA),
+		Old: report.Hex(w.Old), New: report.Hex(w.New), Stack: report.Frames(frames), Engine: w.Engine.String(), Race: w.Race,
+	}
+	if t, ok := u.ws.taskOf(w); ok {
+		e.Task = &report.Task{ID: int(t.TID), Name: debugwindow.Printable(t.Comm[:])}
+		if nr, ok := t.Syscall(); ok && syscallName(nr) != "" {
+			e.Task.Call = syscallName(nr) + "(2)"
+		}
+	}
+	return e
 }
 
 // task is the thread id of the task in whose context a hit was made, 0 if that is not known.
@@ -182,7 +232,7 @@ func (ws *watches) taskOf(w *hit.Write) (debugwindow.Entry, bool) {
 const shownBytes = 32
 
 // describe writes a hit for people.
-func (u *userWatch) describe(b *strings.Builder, w *hit.Write) {
+func (u *userWatch) describe(b *strings.Builder, w *hit.Write, frames []symbols.Frame) {
 	where := fmt.Sprintf("GPA %#x", w.GPA)
 	if w.GVA != 0 {
 		where = fmt.Sprintf("%#x (GPA %#x)", w.GVA, w.GPA)
@@ -203,27 +253,15 @@ func (u *userWatch) describe(b *strings.Builder, w *hit.Write) {
 			return
 		}
 	}
-	table, _ := u.ws.g.symbols()
 	mode := ""
 	if w.Registers.User {
-		mode, table = " in user mode", nil // the kernel's symbols say nothing about a program
+		mode = " in user mode"
 	}
 	task := ""
 	if e, ok := u.ws.taskOf(w); ok {
 		task = fmt.Sprintf(", task %d %q", e.TID, debugwindow.Printable(e.Comm[:]))
 	}
 	fmt.Fprintf(b, "  by     %s  (%s)  vCPU %d%s%s\n", w.Instruction, w.Kind, w.VCPU, mode, task)
-	if w.Guest == nil {
-		return
-	}
-	at := w.Registers
-	at.PC = w.PC
-	frames := table.Unwind(at.Start(), symbols.Memory{
-		Word: func(gva uint64) (uint64, bool) { return word(w.Guest.ReadVirtual(gva, 8)) },
-		CallTarget: func(ret uint64) (uint64, bool) {
-			return callTarget(w.Guest.ReadVirtual(ret-uint64(callLength), callLength), ret)
-		},
-	})
 	for i, f := range frames {
 		fmt.Fprintf(b, "    #%-2d %#016x %s\n", i, f.PC, f.Symbol)
 	}
@@ -285,7 +323,7 @@ func (ws *watches) remove(u *userWatch) error {
 // Watch begins a watch of a running guest, as watch.ParseSpec reads it: each hit is written to out, while the guest stands still, so that out
 // must not wait for long. engine is what serves it. remove ends it, once, before the guest's end function returns.
 func (l *Live) Watch(spec string, out io.Writer) (engine string, remove func() error, err error) {
-	u, err := l.g.watches.add(spec, out)
+	u, err := l.g.watches.add(spec, out, nil)
 	if err != nil {
 		return "", nil, err
 	}

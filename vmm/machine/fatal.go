@@ -3,8 +3,6 @@ package machine
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
-	"strings"
 	"time"
 
 	"ringo/internal/kvm"
@@ -142,10 +140,8 @@ type FatalExit struct {
 	Instructions []byte
 	// Early describes an exception before the kernel had vectors of its own; the registers
 	// are those of the instruction that raised it.
-	Early  string
-	CPUs   []CPUState
-	Image  Image
-	Memory *Memory
+	Early string
+	CPUs  []CPUState
 }
 
 // Error is one line.
@@ -165,7 +161,7 @@ func (f *FatalExit) Unwrap() error { return f.Err }
 
 // complete reads the state of all vCPUs, whose threads have ended.
 func (f *FatalExit) complete(m *Machine) {
-	f.CPUs, f.Image, f.Memory = m.CPUStates(), m.image, m.mem
+	f.CPUs = m.CPUStates()
 	if f.Err != errEarly {
 		return
 	}
@@ -224,52 +220,4 @@ func (m *Memory) Translate(r *Registers, gva uint64) (gpa uint64, ok bool) {
 // Walk is the way of gva through the page tables in force in r.
 func (m *Memory) Walk(r *Registers, gva uint64) pagetable.Walk {
 	return m.WalkRoot(r.Root(gva), gva)
-}
-
-// Report writes what follows Error's line: every vCPU's registers, the code at PC, the top of
-// the stack, and the last exits.
-func (f *FatalExit) Report(w io.Writer) {
-	var b strings.Builder
-	if len(f.Instructions) > 0 {
-		fmt.Fprintf(&b, "instruction bytes from KVM: % x\n", f.Instructions)
-	}
-	WriteStates(&b, f.CPUs, f.Image, f.Memory)
-	_, _ = io.WriteString(w, b.String())
-}
-
-// WriteStates writes what a report says about each vCPU.
-func WriteStates(b *strings.Builder, cpus []CPUState, image Image, mem *Memory) {
-	for _, c := range cpus {
-		fmt.Fprintf(b, "\nvCPU %d\n", c.ID)
-		if c.Registers == nil {
-			fmt.Fprintf(b, "registers not available: %v\n", c.Err)
-			continue
-		}
-		r := c.Registers
-		fmt.Fprintln(b, r)
-		if pc := r.PC(); pc-image.Virt < image.Size {
-			fmt.Fprintf(b, "pc is in the kernel image at link address %#x\n", pc-image.Virt)
-		}
-		if len(c.Code) > 0 {
-			fmt.Fprintf(b, "code at pc: % x\n", c.Code[:min(len(c.Code), 32)])
-		} else {
-			fmt.Fprintf(b, "code at pc: does not translate: %s\n", mem.Walk(r, r.PC()))
-		}
-		stack := mem.ReadVirtual(r, r.SP(), 16*8)
-		if len(stack) < 8 {
-			fmt.Fprintf(b, "stack at sp: does not translate: %s\n", mem.Walk(r, r.SP()))
-		}
-		for i := 0; i+8 <= len(stack); i += 32 {
-			fmt.Fprintf(b, "stack %016x:", r.SP()+uint64(i))
-			for j := i; j < i+32 && j+8 <= len(stack); j += 8 {
-				fmt.Fprintf(b, " %016x", binary.LittleEndian.Uint64(stack[j:]))
-			}
-			b.WriteByte('\n')
-		}
-		fmt.Fprintf(b, "page walk of the fault address %#x: %s\n", r.FaultAddress(), mem.Walk(r, r.FaultAddress()))
-		fmt.Fprintf(b, "last exits of %d:\n", c.Total)
-		for _, e := range c.Exits {
-			fmt.Fprintln(b, e)
-		}
-	}
 }

@@ -59,7 +59,6 @@ type Machine struct {
 	mmio  bus
 	pio   bus
 	owned []io.Closer // eventfds of interrupts
-	image Image
 	early uint64
 	start time.Time
 

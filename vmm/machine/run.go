@@ -69,7 +69,7 @@ func (m *Machine) Run(ctx context.Context, e Entry) (Stop, error) {
 	if again {
 		return Stop{}, errors.New("machine was run before")
 	}
-	m.image, m.early = e.Image, e.Early
+	m.early = e.Early
 	for _, c := range m.cpus {
 		if err := c.v.SetEntry(e.PC, e.Root, e.Arg, uint64(c.v.ID), e.Early); err != nil {
 			return Stop{}, err
