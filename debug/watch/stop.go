@@ -24,7 +24,7 @@ func (o *Owner) Debug(id int, x *kvm.Exit) (handled bool, err error) {
 	if stop.Step {
 		// What the instruction has hit is told first. A breakpoint behind it is met when the vCPU goes on.
 		if len(stop.Watchpoints) > 0 {
-			err = o.behind(id, owners(pieces, stop.Watchpoints))
+			err = o.behind(id, owners(pieces, stop.Watchpoints), beside(pieces, &d, stop.Watchpoints))
 		}
 		return true, errors.Join(err, o.stepped(id))
 	}
@@ -35,7 +35,7 @@ func (o *Owner) Debug(id int, x *kvm.Exit) (handled bool, err error) {
 		return true, o.inject(id, x, &d)
 	}
 	if watchesBehind {
-		return true, o.behind(id, owners(pieces, stop.Watchpoints))
+		return true, o.behind(id, owners(pieces, stop.Watchpoints), beside(pieces, &d, stop.Watchpoints))
 	}
 	return true, o.c.Machine.Exclusive(id, func() error { return o.before(id, owners(pieces, stop.Watchpoints)) })
 }
@@ -45,6 +45,21 @@ func owners(pieces []*Watch, indices []int) (out []*Watch) {
 	for _, i := range indices {
 		if !slices.Contains(out, pieces[i]) {
 			out = append(out, pieces[i])
+		}
+	}
+	return out
+}
+
+// beside are the watches that share bytes with those that were hit, and were not named: QEMU's CPUs name one register for an
+// access that matches several.
+func beside(pieces []*Watch, d *GuestDebug, named []int) (out []*Watch) {
+	hit := owners(pieces, named)
+	for i, w := range pieces {
+		for _, n := range named {
+			a, b := d.Watchpoints[i], d.Watchpoints[n]
+			if a.GVA < b.GVA+uint64(b.Len) && b.GVA < a.GVA+uint64(a.Len) && !slices.Contains(hit, w) && !slices.Contains(out, w) {
+				out = append(out, w)
+			}
 		}
 	}
 	return out
@@ -138,22 +153,25 @@ func (o *Owner) tell(w *Watch, h *hit.Write, in *store.Instruction, old, now []b
 	h.Guest = nil
 }
 
-// behind serves amd64 watchpoints: the access has happened, PC is behind it.
-func (o *Owner) behind(id int, watches []*Watch) error {
+// behind serves amd64 watchpoints: the access has happened, PC is behind it. Of others it is to be seen whether they were hit, too.
+func (o *Owner) behind(id int, watches, others []*Watch) error {
 	r, err := o.c.Machine.Registers(id)
 	if err != nil {
 		return err
 	}
-	for _, w := range watches {
+	for i, w := range append(watches, others...) {
 		pc, code, in := o.previous(r, w)
-		h := o.record(id, r)
-		describe(h, pc, code, &in)
-		h.Race = o.c.Machine.CPUs() > 1
 		now := o.c.Memory.ReadVirtual(r, w.GVA, int(w.Len))
 		w.mu.Lock()
 		old := w.last
 		w.last = now
 		w.mu.Unlock()
+		if _, _, op := w.accessed(&in); i >= len(watches) && op == nil && bytes.Equal(old, now) {
+			continue
+		}
+		h := o.record(id, r)
+		describe(h, pc, code, &in)
+		h.Race = o.c.Machine.CPUs() > 1
 		o.tell(w, h, &in, old, now)
 	}
 	return nil

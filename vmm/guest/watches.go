@@ -323,6 +323,7 @@ func (ws *watches) remove(u *userWatch) error {
 // Watch begins a watch of a running guest, as watch.ParseSpec reads it: each hit is written to out, while the guest stands still, so that out
 // must not wait for long. engine is what serves it. remove ends it, once, before the guest's end function returns.
 func (l *Live) Watch(spec string, out io.Writer) (engine string, remove func() error, err error) {
+	_, _ = l.Symbols() // which takes seconds: not at the first hit, for which the guest stands still
 	u, err := l.g.watches.add(spec, out, nil)
 	if err != nil {
 		return "", nil, err

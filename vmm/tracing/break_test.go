@@ -138,6 +138,29 @@ func TestOnKVMBreakpointTakesAWatchsRegister(t *testing.T) {
 	}
 }
 
+// Two watches of the same variable in debug registers: each is told, also where the CPU names one of them only.
+func TestOnKVMWatchesOfOneVariable(t *testing.T) {
+	kvmtest.Require(t)
+	const n = 25
+	for _, cpus := range []int{1, 2} {
+		both, one := new(log), new(log)
+		_, w, _ := guest(t, cpus, "entryCount", Options{}, func(m *machine.Machine, w *watch.Owner) {
+			put(t, m, said, n)
+			put(t, m, said+16, uint64(cpus))
+			for _, r := range []watch.Request{{GVA: dataGVA(), Len: 16, Sink: both}, {GVA: dataGVA() + 4, Len: 4, Sink: new(log)}, {GVA: dataGVA(), Len: 8, Sink: one}} {
+				if a, err := w.Add(r); err != nil || w.Engine(a) != hit.DebugRegister {
+					t.Fatalf("%+v, %v", a, err)
+				}
+			}
+		})
+		chain(t, "both", cpus, n, both.hits)
+		chain(t, "one", 1, n, one.hits)
+		if c := w.Counters(); c.Lost != 0 || len(one.hits) != n {
+			t.Errorf("%d vCPUs: %+v, %d hits", cpus, c, len(one.hits))
+		}
+	}
+}
+
 // held is a breakpoint that makes the guest stand still, and says so.
 type held struct {
 	m    *machine.Machine
