@@ -2,6 +2,7 @@ package classify
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"regexp"
 	"strings"
@@ -175,20 +176,24 @@ func stackPointer(e *Evidence, w *hit.Write) (Rule, []string) {
 			"one task on two CPUs, or a switch that did not happen as recorded",
 		}
 	}
+	sp, what := w.Registers.SP, "sp"
+	if at := newFrame(w); at != 0 {
+		sp, what = at, "the new frame at"
+	}
 	for _, s := range e.Own {
-		if s.Contains(w.Registers.SP) {
+		if s.Contains(sp) {
 			return "", nil
 		}
 	}
 	// The own stack it fell from is the nearest above.
 	var own *Span
 	for i := range e.Own {
-		if s := &e.Own[i]; s.Lo > w.Registers.SP && s.Lo-w.Registers.SP <= maxOverflow && (own == nil || s.Lo < own.Lo) {
+		if s := &e.Own[i]; s.Lo > sp && s.Lo-sp <= maxOverflow && (own == nil || s.Lo < own.Lo) {
 			own = s
 		}
 	}
 	if own != nil {
-		why := []string{fmt.Sprintf("sp %#x is %d bytes below the stack of %s, %s", w.Registers.SP, own.Lo-w.Registers.SP, e.Writer, own)}
+		why := []string{fmt.Sprintf("%s %#x is %d bytes below the stack of %s, %s", what, sp, own.Lo-sp, e.Writer, own)}
 		if e.FrameSize > 0 {
 			size := fmt.Sprintf("%s needs a frame of %d bytes", e.FrameOf, e.FrameSize)
 			if e.FrameSize > own.Size() {
@@ -208,6 +213,28 @@ func stackPointer(e *Evidence, w *hit.Write) (Rule, []string) {
 		}
 	}
 	return "", nil
+}
+
+// newFrame is where the stack pointer is about to be, when the write pushes something or saves a frame below the stack pointer as arm64
+// code does before it moves that; else 0.
+func newFrame(w *hit.Write) uint64 {
+	at, n := w.WholeGVA, w.WholeLen
+	if at == 0 {
+		at, n = w.GVA, w.Len
+	}
+	sp := w.Registers.SP
+	if at == 0 || at >= sp || sp-at > maxOverflow || uint64(n) > sp-at {
+		return 0
+	}
+	if w.Kind == hit.Push {
+		return at
+	}
+	var fp [8]byte
+	binary.LittleEndian.PutUint64(fp[:], w.Registers.FP)
+	if w.Kind == hit.Store && w.Registers.FP != 0 && bytes.Contains(w.New, fp[:]) {
+		return at
+	}
+	return 0
 }
 
 // allocator matches functions that hand out memory or clear it for that.

@@ -81,6 +81,17 @@ func TestRules(t *testing.T) {
 		{"overflow wins over an allocator", scene(write(func(w *hit.Write) { w.Registers.SP = ownLo - 8 }), func(e *Evidence) { e.Callers[1] = "nucleus.allocFrames" }), R1, nil},
 		{"nearest stack above", scene(write(func(w *hit.Write) { w.Registers.SP = ownLo - 8 }), func(e *Evidence) { e.Own = []Span{{ownHi + 0x1000, ownHi + 0x3000}, {ownLo, ownHi}} }), R1, []string{" 8 bytes below"}},
 
+		{"frame saved before sp moves", scene(write(func(w *hit.Write) {
+			w.Registers.SP, w.Registers.FP, w.New = ownLo+0x20, 0x0807060504030201, []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9, 9, 9, 9, 9}
+		})), R1, []string{"the new frame at 0xffff80000ff03f00 is 256 bytes below the stack of task 2"}},
+		{"something else below sp", scene(write(func(w *hit.Write) { w.Registers.SP, w.Registers.FP = ownLo+0x20, 0x0807060504030201 })), R10, nil},
+		{"push from its own lowest byte", scene(write(func(w *hit.Write) {
+			w.Kind, w.Registers.SP, w.GVA, w.WholeGVA = hit.Push, ownLo, ownLo-8, ownLo-8
+		}), func(e *Evidence) { e.AsVictim, e.Walk.GPA = ownLo-8, e.Write.GPA }), R1, []string{"the new frame at", "is 8 bytes below"}},
+		{"push on its own stack", scene(write(func(w *hit.Write) {
+			w.Kind, w.Registers.SP, w.GVA, w.WholeGVA = hit.Push, ownLo+64, ownLo+56, ownLo+56
+		})), R10, nil},
+
 		// R2
 		{"backward rep", scene(write(func(w *hit.Write) { w.Kind, w.Registers.Backward, w.Instruction = hit.RepString, true, "rep stosq" })), R2, []string{"direction flag is set", "rep stosq wrote downwards, 8 bytes"}},
 		{"forward rep", scene(write(func(w *hit.Write) { w.Kind, w.Instruction = hit.RepString, "rep stosq" })), R10, nil},
