@@ -54,6 +54,7 @@ func GuardSummary(w io.Writer, judgements []Judgement) {
 		c.Paused += n.Paused
 		c.Sleeps += n.Sleeps
 		c.Missed += n.Missed
+		c.Compared += n.Compared
 		for _, a := range n.Allowed {
 			allowed[a.Rule] += a.Hits
 		}

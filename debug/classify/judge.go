@@ -93,8 +93,8 @@ func (e *Evidence) unseen() Verdict {
 		return Verdict{Rule: R0b, Because: []string{"the stack's pages were protected all the time its owner slept, no write was reported, and the content differs"},
 			Next: "this is an error of the debugger: please report it with the files of --report"}
 	}
-	return Verdict{Rule: RD, Because: []string{"the stack's bytes differ from those at switch-out; in this mode nothing watches in between"},
-		Next: "run it again with --guard stacks=attribute to see who writes"}
+	return Verdict{Rule: RD, Because: []string{"the stack's bytes differ from those at switch-out; nothing watched this sleep in between"},
+		Next: "run it again with --guard stacks=attribute to see who writes; a task that sleeps briefly again and again is watched then only now and then"}
 }
 
 func device(e *Evidence, w *hit.Write) (Rule, []string) {

@@ -150,7 +150,7 @@ func TestRules(t *testing.T) {
 		{"bad when saved", &Evidence{Armed: true, BadFrame: "RFLAGS bit 1 is 0", SavedBy: "ring0.switchTo"}, R0, []string{"RFLAGS bit 1 is 0", "saved by ring0.switchTo"}},
 		{"engine missed it", &Evidence{Armed: true, Changed: true}, R0b, []string{"no write was reported"}},
 		{"engine missed it, and the frame is bad", &Evidence{Armed: true, Changed: true, BadFrame: "x"}, R0b, nil},
-		{"nobody watched", &Evidence{Changed: true}, RD, []string{"nothing watches in between"}},
+		{"nobody watched", &Evidence{Changed: true}, RD, []string{"nothing watched this sleep in between"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			v := Judge(row.e)

@@ -447,6 +447,9 @@ func (c *Counters) Line(engine string) string {
 		parts = append(parts, fmt.Sprintf("allowed %s %d", clean(a.Rule), a.Hits))
 	}
 	parts = append(parts, fmt.Sprintf("%d sleeps watched", c.Sleeps))
+	if c.Compared > 0 {
+		parts = append(parts, fmt.Sprintf("%d brief sleeps compared only", c.Compared))
+	}
 	if c.Missed > 0 {
 		parts = append(parts, fmt.Sprintf("%d sleeps NOT watched", c.Missed))
 	}

@@ -236,6 +236,9 @@ func (g *Guard) Counters() report.Counters {
 	}
 	n := &g.count
 	c := report.Counters{Engine: "comparison", Hits: n.hits, Outside: n.outside + n.moved + n.late, Dead: n.dead, Sleeps: n.sleeps + sleeps, Missed: n.missed}
+	if g.mode != Detect && g.window != nil {
+		c.Compared = g.window.Compared()
+	}
 	if n.unavailable != "" {
 		c.Unavailable = append(c.Unavailable, n.unavailable)
 	}

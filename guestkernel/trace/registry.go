@@ -65,6 +65,7 @@ type Slot struct {
 	snapshot []byte
 	taken    int // bytes of it that are valid, 0: none was taken for this park
 	rung     bool
+	brief    uint32 // brief sleeps in a row
 	entered  uint64 // counter value at Enter
 	told     bool   // the call's Enter event has been written
 }
@@ -234,9 +235,36 @@ func (s *Slot) Park(wait debugwindow.Wait) {
 	if guard&debugwindow.GuardDetect != 0 {
 		s.takeSnapshot(&st)
 	}
-	if guard&debugwindow.GuardAttribute != 0 {
-		s.rung = true
-		s.ring(debugwindow.BellPark)
+	if guard&debugwindow.GuardAttribute == 0 {
+		return
+	}
+	if !s.watched() {
+		atomic.AddUint64(&s.r.Header().Compared, 1)
+		return
+	}
+	s.rung = true
+	s.ring(debugwindow.BellPark)
+}
+
+// Two tasks that wake each other thousands of times would spend their time in bells. So of a task that has slept alwaysWatched times
+// in a row for less than a second, one sleep in oneWatched is protected, and the others are compared only. A task with a fixed stack
+// is always watched.
+const (
+	alwaysWatched = 32
+	oneWatched    = 128
+)
+
+// watched decides whether the monitor protects the sleep that begins.
+func (s *Slot) watched() bool {
+	return s.brief < alwaysWatched || s.brief%oneWatched == 0 || s.e.Stacks[1].SP != 0
+}
+
+// slept counts a sleep that ends now.
+func (s *Slot) slept() {
+	if h := s.r.Header(); s.r.counter()-s.e.Since < h.CounterHz {
+		s.brief++
+	} else {
+		s.brief = 0
 	}
 }
 
@@ -254,6 +282,7 @@ func (s *Slot) Wake(how uint64) (intact bool) {
 		s.rung = false
 		s.ring(debugwindow.BellWake)
 	}
+	s.slept()
 	e := s.e
 	s.emit(tracewindow.Wake, 0, s.r.counter()-e.Since, how, 0, 0)
 	e.Begin()

@@ -120,6 +120,29 @@ func TestDoorbellsOnlyWhenArmed(t *testing.T) {
 	}
 }
 
+// A task that sleeps again and again is protected now and then, and counted; a long sleep makes it one like others.
+func TestBriefSleepsAreSampled(t *testing.T) {
+	r, w, rung := open(t)
+	r.Header().Guard, r.Header().CounterHz = debugwindow.GuardAttribute, 1<<40
+	s := r.Add(7, 7, 1, "sh")
+	s.Bind(0)
+	const sleeps = alwaysWatched + 2*oneWatched
+	for range sleeps {
+		aCaller(s, func() {})
+	}
+	watched := len(rung.rung) / 2
+	if watched < alwaysWatched+1 || watched > alwaysWatched+3 || w.Compared() != uint64(sleeps-watched) {
+		t.Errorf("%d sleeps: %d watched, %d compared", sleeps, watched, w.Compared())
+	}
+	r.Header().CounterHz = 0 // any sleep is a long one
+	aCaller(s, func() {})
+	rung.rung = nil
+	aCaller(s, func() {})
+	if len(rung.rung) != 2 {
+		t.Errorf("after a long sleep: %v", rung.rung)
+	}
+}
+
 func TestDetectModeFindsAForeignWrite(t *testing.T) {
 	r, w, rung := open(t)
 	r.Header().Guard = debugwindow.GuardDetect

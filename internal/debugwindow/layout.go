@@ -43,7 +43,7 @@ const (
 	// task runs on. No bell otherwise.
 	GuardDetect = 1 << 0
 	// GuardAttribute: the kernel rings BellPark when a task has stopped running on its stacks and BellWake
-	// before it runs on them again.
+	// before it runs on them again; of a task that sleeps briefly again and again, only now and then (Header.Compared).
 	GuardAttribute = 1 << 1
 )
 
@@ -238,6 +238,9 @@ type Header struct {
 	Runtime RuntimeLayout
 
 	Started uint64 // counter value at the kernel's first instruction
+	// Compared are the sleeps that GuardAttribute was on for and BellPark was not rung, as the task sleeps too often: only GuardDetect
+	// looked after them.
+	Compared uint64
 }
 
 // The structs must have the sizes that the strides say.

@@ -63,6 +63,15 @@ func Open(mem Memory, base, size uint64) (*Window, error) {
 // GuardAddress is the GPA of the 32-bit word to which the monitor writes Guard bits.
 func (w *Window) GuardAddress() uint64 { return w.base + uint64(unsafe.Offsetof(Header{}.Guard)) }
 
+// Compared is Header.Compared of the moment.
+func (w *Window) Compared() uint64 {
+	var b [8]byte
+	if w.mem.Peek(w.base+uint64(unsafe.Offsetof(Header{}.Compared)), b[:]) != len(b) {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(b[:])
+}
+
 // Entry is a task's entry as it was read.
 type Entry struct {
 	Task
