@@ -22,7 +22,7 @@ import "unsafe" // for sizes and offsets
 // Magic and Version open the window. The monitor gives zeroed memory; the kernel writes Magic last.
 const (
 	Magic   = 0x4742_4445_474e_4952 // "RINGEDBG"
-	Version = 1
+	Version = 2
 )
 
 // Sizes, in bytes.

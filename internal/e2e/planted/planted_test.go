@@ -35,7 +35,7 @@ func TestPlants(t *testing.T) {
 	for _, arch := range hosted.Arches {
 		t.Run(arch, func(t *testing.T) {
 			t.Parallel() // two machines
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Minute)
 			defer cancel()
 			var cases []Case
 			for _, c := range Cases(arch, []int{1, 2}) {
