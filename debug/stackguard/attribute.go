@@ -21,7 +21,7 @@ func (g *Guard) Hit(w *hit.Write) hit.Action {
 	var flooded []Watch
 	var moved []*sleep
 	g.count.hits++
-	loop := g.run.goesOn(w)
+	loop := g.runs.of(w)
 	outside := true
 	for _, sp := range append([]*span(nil), g.pages[w.GPA&^(pageSize-1)]...) {
 		found, where := g.spanHitLocked(sp, w, loop)
@@ -63,8 +63,8 @@ const (
 	inside                 // its stack
 )
 
-// spanHitLocked says what a write means for one sleeper: a report, or nothing. loop: it belongs to g.run.
-func (g *Guard) spanHitLocked(sp *span, w *hit.Write, loop bool) ([]*report.Event, place) {
+// spanHitLocked says what a write means for one sleeper: a report, or nothing. loop is what it belongs to, or nil.
+func (g *Guard) spanHitLocked(sp *span, w *hit.Write, loop *run) ([]*report.Event, place) {
 	at, page := sp.address(w.GPA)
 	if page < 0 {
 		return nil, nowhere
@@ -105,10 +105,8 @@ func (g *Guard) spanHitLocked(sp *span, w *hit.Write, loop bool) ([]*report.Even
 	if event.Rule == string(classify.R5) {
 		sp.eventOn(w.VCPU, at+uint64(w.Len))
 	}
-	if loop {
-		g.run.describe(event)
-	}
-	return g.addLocked(event, sp.s, zone, loop), inside
+	loop.describe(event)
+	return g.addLocked(event, sp.s, zone, loop != nil), inside
 }
 
 // eventOn remembers that a vCPU has pushed an exception frame on this stack, which ends at top: its handler is going to run there.

@@ -131,7 +131,7 @@ type Guard struct {
 	pages    map[uint64][]*span // by GPA of the page
 	last     map[int]past       // by slot: the sleep before
 	pending  *pending
-	run      run
+	runs     runs
 	count    counters
 	table    *symbols.Table
 	loaded   bool
@@ -153,7 +153,7 @@ type counters struct {
 
 // New makes a guard that is off.
 func New(c Config) *Guard {
-	g := &Guard{c: c, rules: c.Allow, sleepers: make(map[int]*sleep), pages: make(map[uint64][]*span), last: make(map[int]past)}
+	g := &Guard{c: c, rules: c.Allow, sleepers: make(map[int]*sleep), pages: make(map[uint64][]*span), last: make(map[int]past), runs: make(runs)}
 	if g.rules == nil {
 		g.rules = DefaultRules
 	}

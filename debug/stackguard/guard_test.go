@@ -172,20 +172,29 @@ func TestOneInstructionIsOneReport(t *testing.T) {
 	}
 }
 
-// A store far away, on another vCPU or in other code is not of the loop.
+// A store far away, by another goroutine or in other code is not of the loop.
 func TestRun(t *testing.T) {
 	next := func() *hit.Write { return &hit.Write{Kind: hit.Store, PC: 0x1000, GVA: 0x2010, Len: 16} }
 	for name, change := range map[string]func(*hit.Write){
-		"gap": func(w *hit.Write) { w.GVA++ }, "code": func(w *hit.Write) { w.PC += loopSize + 1 }, "vCPU": func(w *hit.Write) { w.VCPU++ },
+		"gap": func(w *hit.Write) { w.GVA++ }, "code": func(w *hit.Write) { w.PC += loopSize + 1 }, "goroutine": func(w *hit.Write) { w.Registers.Goroutine = 8 },
 		"device": func(w *hit.Write) { w.VCPU = -1 }, "page walk": func(w *hit.Write) { w.Kind = hit.PageWalk },
 	} {
-		var r run
-		r.goesOn(&hit.Write{Kind: hit.Store, PC: 0x1000, GVA: 0x2000, Len: 16})
+		l := make(runs)
+		l.of(&hit.Write{Kind: hit.Store, PC: 0x1000, GVA: 0x2000, Len: 16})
 		w := next()
 		change(w)
-		if r.goesOn(w) || r.stores > 1 {
+		if r := l.of(w); r != nil {
 			t.Errorf("%s: goes on: %+v", name, r)
 		}
+	}
+	l := make(runs)
+	for g := range uint64(2 * maxRuns) {
+		l.of(&hit.Write{Kind: hit.Store, PC: 0x1000, GVA: 0x2000, Len: 16, Registers: hit.Registers{Goroutine: g}})
+	}
+	moved := next()
+	moved.VCPU, moved.Registers.Goroutine = 1, 2*maxRuns-1
+	if r := l.of(moved); r == nil || r.stores != 2 || len(l) > maxRuns {
+		t.Errorf("a goroutine that moves to another vCPU: %+v of %d", r, len(l))
 	}
 	var r run
 	r.goesOn(&hit.Write{Kind: hit.Store, PC: 0x1000, GVA: 0x2000, Len: 16})

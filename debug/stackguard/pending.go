@@ -29,9 +29,9 @@ const (
 // addLocked merges the event into the one that waits, or answers that and lets this one wait. loop: a loop of stores goes on with it.
 func (g *Guard) addLocked(e *report.Event, s *sleep, zone classify.Zone, loop bool) (out []*report.Event) {
 	p := g.pending
-	same := p != nil && p.sleep == s && p.event.VCPU == e.VCPU && p.event.Rule == e.Rule
+	same := p != nil && p.sleep == s && p.event.Rule == e.Rule
 	loop = loop && same && p.event.At+report.Address(len(p.event.Old)) == e.At && e.GVA <= p.event.GVA
-	if same && (p.event.PC == e.PC && e.PC != 0 || loop || p.event.Key() == e.Key()) {
+	if same && (loop || p.event.VCPU == e.VCPU && (p.event.PC == e.PC && e.PC != 0 || p.event.Key() == e.Key())) {
 		p.merge(e, zone, loop)
 		p.timer.Reset(pendingTime)
 		return nil
