@@ -18,6 +18,9 @@ func (s *Slot) tellCall() {
 	}
 	s.told = true
 	a := &s.e.Args
+	if s.entered == 0 {
+		s.entered = r.counter() // it sleeps: its time counts from here
+	}
 	r.rings.Emit6(r.cpu(), s.entered, tracewindow.Enter, uint16(s.e.Call-1), s.e.TID, a[0], a[1], a[2], a[3], a[4], a[5])
 }
 

@@ -19,11 +19,22 @@ type Registry struct {
 	cpu     func() int
 	cpus    []*debugwindow.CPU
 	rings   *tracewindow.Rings
+	quick   [numQuick]atomic.Bool // calls that took less than quickTicks when they were last timed
+
+	quickTicks uint64
 
 	mu   sync.Mutex
 	next int   // slots [next, Tasks) have never been used
 	free []int // slots of tasks that have ended, longest ago first
 }
+
+// Reading the counter is the dear part of an event where the processor is emulated. So of calls that take less than 1/quickTime of a second only
+// every timeEvery-th has its beginning looked at.
+const (
+	numQuick  = 512 // call numbers; those above share the last place
+	quickTime = 50_000
+	timeEvery = 16
+)
 
 // linger is how many ended tasks keep their entries at least, for who looks after a crash.
 const linger = 32
@@ -50,7 +61,7 @@ func Open(c Config) (*Registry, error) {
 		c.Describe(w)
 	}
 	w.Publish()
-	r := &Registry{Registry: w, bell: c.Bell, counter: c.Counter, cpu: c.CPU, rings: c.Rings}
+	r := &Registry{quickTicks: w.Header().CounterHz / quickTime, Registry: w, bell: c.Bell, counter: c.Counter, cpu: c.CPU, rings: c.Rings}
 	for i := range c.CPUs {
 		r.cpus = append(r.cpus, w.CPU(i))
 	}
@@ -66,8 +77,9 @@ type Slot struct {
 	taken    int // bytes of it that are valid, 0: none was taken for this park
 	rung     bool
 	brief    uint32 // brief sleeps in a row
-	entered  uint64 // counter value at Enter
-	told     bool   // the call's Enter event has been written
+	entered  uint64 // counter value at Enter, 0: not looked at
+	calls    uint64
+	told     bool // the call's Enter event has been written
 }
 
 // Add enters a task; parent is the process that made it. r may be nil.
@@ -150,7 +162,15 @@ func (s *Slot) Enter(nr uint64, args *[6]uint64) {
 	}
 }
 
-func (s *Slot) enter() { s.entered, s.told = s.r.counter(), false }
+func (s *Slot) enter() {
+	s.entered, s.told = 0, false
+	if s.calls++; s.calls%timeEvery == 0 || !s.quick().Load() {
+		s.entered = s.r.counter()
+	}
+}
+
+// quick is whether calls like the one in progress are.
+func (s *Slot) quick() *atomic.Bool { return &s.r.quick[min(s.e.Call-1, numQuick-1)] }
 
 // Recording says whether Enter and Leave write events.
 func (s *Slot) Recording() bool { return s != nil && s.r.rings != nil }
@@ -170,9 +190,15 @@ func (s *Slot) leave(ret uint64, err error) {
 	if err != nil {
 		ret = errno(err)
 	}
-	now := s.r.counter()
+	now, took := s.r.counter(), uint64(0)
+	if s.entered != 0 {
+		took = max(now-s.entered, 1)
+		if q, is := s.quick(), took < s.r.quickTicks; q.Load() != is {
+			q.Store(is)
+		}
+	}
 	a := &s.e.Args
-	s.r.rings.Emit6(s.r.cpu(), now, tracewindow.Exit, uint16(s.e.Call-1), s.e.TID, ret, now-s.entered, a[0], a[1], a[2], a[3])
+	s.r.rings.Emit6(s.r.cpu(), now, tracewindow.Exit, uint16(s.e.Call-1), s.e.TID, ret, took, a[0], a[1], a[2], a[3])
 }
 
 // errno is an error as a register shows it; 0 for a call that has set the registers itself.
