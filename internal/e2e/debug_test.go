@@ -295,13 +295,13 @@ func TestGDBBesideWatchAndGuard(t *testing.T) {
 			"monitor guard",
 			"monitor guard stacks=detect",
 			"monitor exits",
-			"monitor xp 0x1000 16",
+			"monitor xp "+map[string]string{"amd64": "0x1000", "arm64": "0x40001000"}[machine[1]]+" 16",
 			"detach",
 		)
 		number := `ringo/guestkernel/vfs\.lastMountID`
 		wantAll(t, out,
 			`^\$1 = \d+$`,
-			`^Thread \d+ "vCPU \d: task \d+ mount in mount" hit Breakpoint 1, |^Breakpoint 1, `, `^#0 .*syscalls\.mount `, `^#1 .*syscalls\.\(\*Table\)\.Call `, `Breakpoint 1, `,
+			`^Thread \d+ "vCPU \d: task \d+ mount in mount" hit Breakpoint 1, |^Breakpoint 1, `, `^#0 .*syscalls\.mount `, `^#1 .*task\.\(\*Task\)\.syscall `, `Breakpoint 1, `,
 			`^Hardware watchpoint 2: `, `^\[debug register\] write of 8 bytes at 0x[0-9a-f]+: (.. ){8} ->  (.. ?){8} by .*, vCPU \d, task \d+ "mount"$`,
 			`Hardware watchpoint 2: .*`+number, `^Old value = \d+$`, `^New value = \d+$`, `Breakpoint 1, `, `breakpoint already hit 3 times`,
 			`^Hardware watchpoint 3: `, `^\[page protection\] write of 8 bytes at `, `Hardware watchpoint 3: `, `^Old value = "`, `^New value = "`,
@@ -309,7 +309,7 @@ func TestGDBBesideWatchAndGuard(t *testing.T) {
 			`^watch \d+: phys:0x[0-9a-f]+,len=8,if=new<old \[page protection\]`, `^watch \d+: vfs\.lastMountID,if=old!=new,stop \[debug register\]`, `^\d+: phys:0x[0-9a-f]+,len=8`, `^\d+: vfs\.lastMountID`,
 			`^watch vfs\.lastMountID,if=old!=new,stop: write of 8 bytes`, `^#0 .*(vfs|atomic)\.`,
 			`this gdb has no watch 12345`, `^ +\d+\.\d{6}  cpu\d `, ` events in `, `\[2 sh\]`, ` events in `, `^guard stacks=attribute: [1-9]\d* sleeps`, `^guard stacks=detect: `, `^vCPU 0, the last of \d+ exits`,
-			`^000000001000 `, `detached\]`,
+			`^0000[04]0001000 `, `detached\]`,
 		)
 		for i := range n {
 			g.expect(fmt.Sprint("got line", i))

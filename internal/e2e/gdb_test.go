@@ -87,7 +87,7 @@ func TestGDB(t *testing.T) {
 			`^Hardware watchpoint 1: 'ringo/guestkernel/boot\.userReached'`,
 			`^(Thread \d+ .* hit )?Hardware watchpoint 1: `, `^Old value = .*v = 0`, `^New value = .*v = 1`,
 			`^(Thread \d+ "vCPU \d: task \d+ sh in write" hit )?Breakpoint 3, ringo/guestkernel/syscalls\.write `,
-			`^#0 .*syscalls\.write .*/guestkernel/syscalls/\w+\.go:\d+`, `^#1 .*syscalls\.\(\*Table\)\.Call .*\.go:\d+`, `task\.\(\*Task\)\.run `, `runtime\.goexit`,
+			`^#0 .*syscalls\.write .*/guestkernel/syscalls/\w+\.go:\d+`, `^#1 .*task\.\(\*Task\)\.syscall .*\.go:\d+`, `task\.\(\*Task\)\.run `, `runtime\.goexit`,
 			`^t = 0x[0-9a-f]+$`,
 			`^\+next\n\d+\t`, `^\+stepi`,
 			`^Thread 1 \(Thread 1 "vCPU 0`, `^#0 .* at .*:\d+`,
