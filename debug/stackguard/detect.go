@@ -68,7 +68,8 @@ func (g *Guard) mismatchLocked(slot int) *report.Event {
 		// The kernel says it differs and the monitor sees no difference: believe neither.
 		st := e.Stacks[0]
 		event.Victim.Lo, event.Victim.Hi = report.Address(st.Lo), report.Address(max(st.Hi, st.Lo+1))
-		event.Because = append(event.Because, "the bytes cannot be shown: the snapshot or the stack is not readable, or is the same again")
+		event.Because = append(event.Because, "the bytes cannot be shown: the snapshot or the stack is not readable, or is the same again",
+			fmt.Sprintf("snapshot at %#x, %d bytes; stack in use from %#x to %#x", e.Snapshot, e.SnapshotSize, st.Keep, st.Hi))
 	}
 	g.notes(event)
 	p := g.last[slot]

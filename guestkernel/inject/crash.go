@@ -30,8 +30,12 @@ func (i *Injector) writable(wrong uint64) *byte {
 	return at[byte](wrong)
 }
 
+// freedOrder is the size of the blocks that are freed wrongly: 64 KiB, as another CPU would soon be given a single frame, and the second
+// free be right again.
+const freedOrder = 4
+
 func doubleFree(i *Injector, _ *task.Task, _ uint64) {
-	phys, err := nucleus.AllocFrames(0, nucleus.OwnerNucleus)
+	phys, err := nucleus.AllocFrames(freedOrder, nucleus.OwnerNucleus)
 	if err != nil {
 		return
 	}
@@ -42,22 +46,22 @@ func doubleFree(i *Injector, _ *task.Task, _ uint64) {
 }
 
 //go:noinline
-func releaseOnce(phys uint64) { nucleus.FreeFrames(phys, 0) }
+func releaseOnce(phys uint64) { nucleus.FreeFrames(phys, freedOrder) }
 
 //go:noinline
-func releaseAgain(phys uint64) { nucleus.FreeFrames(phys, 0) }
+func releaseAgain(phys uint64) { nucleus.FreeFrames(phys, freedOrder) }
 
 // buddyAfterFree writes to the record of a frame that is free: the allocator's own checks meet it.
 func buddyAfterFree(i *Injector, _ *task.Task, _ uint64) {
-	phys, err := nucleus.AllocFrames(0, nucleus.OwnerNucleus)
+	phys, err := nucleus.AllocFrames(freedOrder, nucleus.OwnerNucleus)
 	if err != nil {
 		return
 	}
 	if i.control {
-		nucleus.FreeFrames(phys, 0)
+		nucleus.FreeFrames(phys, freedOrder)
 		return
 	}
-	nucleus.FreeFrames(phys, 0)
+	nucleus.FreeFrames(phys, freedOrder)
 	nucleus.Ref(phys) // counts a reference to a frame that nobody has
 }
 

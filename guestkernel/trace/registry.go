@@ -230,12 +230,11 @@ func (s *Slot) Park(wait debugwindow.Wait) {
 	if s == nil {
 		return
 	}
-	fp := word(framePointer()) // the caller's
 	e := s.e
 	e.Begin()
 	e.State, e.Wait, e.Since = debugwindow.TaskParked, wait, s.r.counter()
 	e.Parks++
-	st := goroutineStack(currentG())
+	st, fp := s.place()
 	st.SP = uint64(fp)
 	st.Keep = st.Hi
 	if at := uint64(stackAtCall(fp)); at != 0 {
@@ -270,6 +269,20 @@ func (s *Slot) Park(wait debugwindow.Wait) {
 	}
 	s.rung = true
 	s.ring(debugwindow.BellPark)
+}
+
+// place is the goroutine's stack and the frame pointer of Park's caller in it. Any call may move the stack, so both are read until they belong
+// together.
+//
+//go:noinline
+func (s *Slot) place() (st debugwindow.Stack, fp uintptr) {
+	for {
+		st = goroutineStack(currentG())
+		fp = word(word(framePointer()))
+		if now := goroutineStack(currentG()); now.Lo == st.Lo && now.Hi == st.Hi && uint64(fp) >= st.Lo && uint64(fp) < st.Hi {
+			return st, fp
+		}
+	}
 }
 
 // Two tasks that wake each other thousands of times would spend their time in bells. So of a task that has slept alwaysWatched times

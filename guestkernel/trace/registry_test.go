@@ -120,6 +120,59 @@ func TestDoorbellsOnlyWhenArmed(t *testing.T) {
 	}
 }
 
+// deep calls f with some of the stack in use.
+//
+//go:noinline
+func deep(n int, f func()) byte {
+	var frame [48]byte
+	frame[n%len(frame)] = byte(n)
+	if n == 0 {
+		f()
+	} else {
+		deep(n-1, f)
+	}
+	return frame[n/2%len(frame)]
+}
+
+// deeper is deep with another size of frame, so that together they reach every depth.
+//
+//go:noinline
+func deeper(n int, f func()) byte {
+	var frame [56]byte
+	frame[n%len(frame)] = byte(n)
+	if n == 0 {
+		f()
+	} else {
+		deeper(n-1, f)
+	}
+	return frame[n/2%len(frame)]
+}
+
+// A stack that grows in the middle of Park must not leave an entry of two stacks.
+func TestParkOnAStackThatGrows(t *testing.T) {
+	r, w, _ := open(t)
+	r.Header().Guard = debugwindow.GuardDetect
+	for n := range 60 * 12 {
+		s := r.Add(7, 7, 1, "sh")
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.Bind(0)
+			in := func() {
+				aCaller(s, func() {
+					e, err := w.Task(s.index)
+					if st := e.Stacks[0]; err != nil || st.SP < st.Lo || st.SP >= st.Hi || st.Keep <= st.SP || st.Keep > st.Hi {
+						t.Errorf("depth %d: %+v, %v", n, st, err)
+					}
+				})
+			}
+			deep(n/12, func() { deeper(n%12, in) })
+			s.Close(0)
+		}()
+		<-done
+	}
+}
+
 // A task that sleeps again and again is protected now and then, and counted; a long sleep makes it one like others.
 func TestBriefSleepsAreSampled(t *testing.T) {
 	r, w, rung := open(t)
