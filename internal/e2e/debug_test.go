@@ -186,7 +186,8 @@ func openCore(t *testing.T, machine []string, core string) {
 	if err != nil {
 		t.Errorf("gdb: %v\n%s", err, out)
 	}
-	wantAll(t, string(out), `^\* 1 `, `^Thread \d+ `, `^#\d+ .*ringo/guestkernel/nucleus\.\S+ .*/guestkernel/nucleus/\w+\.go:\d+`, `^\$1 = .*v = 1`, `^=> 0x`)
+	// The shell, TID 2, sleeps.
+	wantAll(t, string(out), `^\* 1 `, `^ +\d+ +LWP 10002 `, `^Thread \d+ \(LWP 10002\)`, `^#\d+ .*task\.\(\*Task\)\.Sleep .*\.go:\d+`, `^Thread \d+ `, `^#\d+ .*ringo/guestkernel/nucleus\.\S+ .*/guestkernel/nucleus/\w+\.go:\d+`, `^\$1 = .*v = 1`, `^=> 0x`)
 	if cpus, _ := strconv.Atoi(machine[3]); strings.Count(string(out), "\nThread ") < cpus {
 		t.Errorf("%d vCPUs:\n%s", cpus, out)
 	}
