@@ -176,12 +176,14 @@ func (*hardware) Run(c task.Context, ev *task.Event) {
 		nucleus.Stamp(bootinfo.PhaseUser)
 	}
 	u := c.(*userContext).UserContext
-	if nucleus.EnterUser(u) {
-		ev.Kind = task.EventSyscall
-		ev.Nr, ev.Args = u.Syscall()
-		return
+	if !nucleus.EnterUser(u) {
+		if e := nucleus.Left(u); e.Kind != nucleus.EventSyscall { // it is one when the first attempt had to go back for vector state
+			*ev = event(e)
+			return
+		}
 	}
-	*ev = event(nucleus.Left(u))
+	ev.Kind = task.EventSyscall
+	ev.Nr, ev.Args = u.Syscall()
 }
 
 // event says in the personality's words why user mode stopped.
