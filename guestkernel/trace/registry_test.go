@@ -2,6 +2,7 @@ package trace
 
 import (
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,17 @@ func sleeper(s *Slot, look func()) bool {
 	s.Park(debugwindow.WaitDeadline)
 	look()
 	return s.Wake(0)
+}
+
+// deepen has the stack grow by at least n KiB.
+//
+//go:noinline
+func deepen(n int) byte {
+	var b [1024]byte
+	if n > 0 {
+		b[n] = deepen(n - 1)
+	}
+	return b[n&7]
 }
 
 //go:noinline
@@ -197,6 +209,9 @@ func TestBriefSleepsAreSampled(t *testing.T) {
 }
 
 func TestDetectModeFindsAForeignWrite(t *testing.T) {
+	// A stack that moves meanwhile is not compared: this one is large enough from the start, and no collection makes it smaller.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	deepen(64)
 	r, w, rung := open(t)
 	r.Header().Guard = debugwindow.GuardDetect
 	s := r.Add(7, 7, 1, "sh")
