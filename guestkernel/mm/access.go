@@ -24,6 +24,16 @@ func (s *Space) pageLocked(addr uint64, access Prot) ([]byte, error) {
 	return s.mem.hw.Bytes(e.phys())[addr-va:], nil
 }
 
+// presentLocked answers n bytes at addr when they lie in one page that the page table has with the given flags: most small structures do, and
+// nothing has to be prepared or given up for them.
+func (s *Space) presentLocked(addr uint64, n int, flags pte) []byte {
+	va := pageDown(addr)
+	if e := s.pages.get(va); e&flags == flags && addr-va+uint64(n) <= PageSize {
+		return s.mem.hw.Bytes(e.phys())[addr-va:][:n]
+	}
+	return nil
+}
+
 // each walks the pages of [addr, addr+n) until fn has seen them all, and returns how many bytes were reached.
 func (s *Space) each(addr uint64, n int, access Prot, fn func(page []byte, done int)) (int, error) {
 	s.mu.Lock()
@@ -47,6 +57,11 @@ func (s *Space) each(addr uint64, n int, access Prot, fn func(page []byte, done 
 // structures stay on the caller's stack.
 func (s *Space) CopyIn(addr uint64, dst []byte) (int, error) {
 	s.mu.Lock()
+	if b := s.presentLocked(addr, len(dst), pteMapped); b != nil {
+		copy(dst, b)
+		s.mu.Unlock()
+		return len(dst), nil
+	}
 	defer s.unlock()
 	done := 0
 	for done < len(dst) {
@@ -62,6 +77,11 @@ func (s *Space) CopyIn(addr uint64, dst []byte) (int, error) {
 // CopyOut copies src to user memory at addr and returns how many bytes could be written; EFAULT if not all. src does not escape.
 func (s *Space) CopyOut(addr uint64, src []byte) (int, error) {
 	s.mu.Lock()
+	if b := s.presentLocked(addr, len(src), pteMapped|pteWritable); b != nil {
+		copy(b, src)
+		s.mu.Unlock()
+		return len(src), nil
+	}
 	defer s.unlock()
 	done := 0
 	for done < len(src) {

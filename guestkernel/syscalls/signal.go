@@ -78,11 +78,11 @@ func sysSigaction(t *task.Task, a Args) (uint64, error) {
 	}
 	var act *task.Action
 	if a[1] != 0 {
-		w, err := getUint64s(t, a[1], 4)
-		if err != nil {
+		var w [32]byte
+		if err := t.CopyInUser(a[1], w[:]); err != nil {
 			return 0, err
 		}
-		act = &task.Action{Handler: w[0], Flags: w[1], Restorer: w[2], Mask: task.SigSet(w[3])}
+		act = &task.Action{Handler: le.Uint64(w[0:]), Flags: le.Uint64(w[8:]), Restorer: le.Uint64(w[16:]), Mask: task.SigSet(le.Uint64(w[24:]))}
 	}
 	old, err := t.SetAction(a.Int(0), act)
 	if err != nil || a[2] == 0 {
@@ -95,7 +95,7 @@ func sysSigprocmask(t *task.Task, a Args) (uint64, error) {
 	if a[3] != sigsetSize {
 		return 0, unix.EINVAL
 	}
-	old := t.Mask()
+	old := t.OwnMask()
 	if a[1] != 0 {
 		set, err := getSigset(t, a[1], a[3])
 		if err != nil {
@@ -103,19 +103,23 @@ func sysSigprocmask(t *task.Task, a Args) (uint64, error) {
 		}
 		switch a.Int(0) {
 		case unix.SIG_BLOCK:
-			t.SetMask(old | set)
+			set |= old
 		case unix.SIG_UNBLOCK:
-			t.SetMask(old &^ set)
+			set = old &^ set
 		case unix.SIG_SETMASK:
-			t.SetMask(set)
 		default:
 			return 0, unix.EINVAL
+		}
+		if set != old {
+			t.SetMask(set)
 		}
 	}
 	if a[2] == 0 {
 		return 0, nil
 	}
-	return 0, putUint64s(t, a[2], uint64(old))
+	var b [8]byte
+	le.PutUint64(b[:], uint64(old))
+	return 0, t.CopyOutUser(a[2], b[:])
 }
 
 func sysSigpending(t *task.Task, a Args) (uint64, error) {

@@ -369,6 +369,9 @@ func (t *Task) Mask() SigSet {
 	return t.mask
 }
 
+// OwnMask is Mask for the task itself, which alone changes it.
+func (t *Task) OwnMask() SigSet { return t.mask }
+
 // SetMask replaces the set of blocked signals and returns the old one.
 func (t *Task) SetMask(mask SigSet) SigSet {
 	t.k.mu.Lock()
