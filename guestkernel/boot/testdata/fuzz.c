@@ -44,7 +44,12 @@ static int skip(long n) {
 	}
 	return 0;
 }
+/* The child's own timer does not always end it: it may have had SIGALRM blocked or ignored before it went to sleep for good. */
+static volatile pid_t child;
+static void enough(int sig) { (void)sig; kill(child, SIGKILL); }
+
 int main(int argc, char **argv) {
+	signal(SIGALRM, enough);
 	// "60" is 60 rounds, "60s" a minute.
 	int rounds = argc > 1 ? atoi(argv[1]) : 50; time_t end = argc > 1 && strchr(argv[1], 's') ? time(0) + rounds : 0; unsigned long long seed = argc > 2 ? atoll(argv[2]) : 1;
 	long only = argc > 3 ? atol(argv[3]) : -1;
@@ -53,6 +58,7 @@ int main(int argc, char **argv) {
 	for (int i = 0; end ? time(0) < end : i < rounds; i++, done++) {
 		pid_t p = fork();
 		if (!p) {
+			signal(SIGALRM, SIG_DFL);
 			s = seed * 1000003 + i * 7919 + 1; for (int k = 0; k < 10; k++) rnd();
 			struct rlimit small = {1 << 20, 1 << 20}; setrlimit(RLIMIT_FSIZE, &small); // files stay: they must not fill the machine
 			setpgid(0, 0); signal(SIGPIPE, SIG_IGN);
@@ -70,7 +76,9 @@ int main(int argc, char **argv) {
 			}
 			_exit(0);
 		}
-		int st; waitpid(p, &st, 0);
+		child = p; alarm(10);
+		int st; while (waitpid(p, &st, 0) < 0 && errno == EINTR) {}
+		alarm(0);
 		kill(-p, SIGKILL);
 		died += WIFSIGNALED(st);
 	}
