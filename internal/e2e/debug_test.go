@@ -226,7 +226,7 @@ func TestWatchOnTheCommandLine(t *testing.T) {
 		}{
 			{"boot.userReached,stop", 66, []string{
 				`(?m)^watch boot\.userReached,stop: write of 4 bytes at 0x[0-9a-f]+ .*\[debug register\]$`, `(?m)^  bytes  00 00 00 00  ->  01 00 00 00$`,
-				`(?m)^  by     .*(cmpxchg|cas).*\(atomic\)  vCPU \d, task \d+ "true"$`, `(?m)^    #0 .* ringo/guestkernel/boot\.hardware\.Run\+\S* \(.*\.go:\d+\)$`, `task\.\(\*Task\)\.run`,
+				`(?m)^  by     .*(cmpxchg|cas).*\(atomic\)  vCPU \d, task \d+ "true"$`, `(?m)^    #0 .* ringo/guestkernel/boot\.\(\*hardware\)\.Run\+\S* \(.*\.go:\d+\)$`, `task\.\(\*Task\)\.run`,
 				`boot\.userReached,stop: 1 hits`, `watches: 0 accesses lost`,
 			}},
 			{"boot.userReached,len=4,access=rw,if=write&&new!=old,log", 7, []string{

@@ -22,7 +22,7 @@ echo "debian root: fetching $release for $arch: essential packages, $packages"
 mkdir -p "build/$arch" build/debian-cache
 work=$(mktemp -d "$PWD/build/debian.XXXXXX")
 trap 'rm -rf "$work"' EXIT INT TERM
-mkdir -p "$work/lists/partial" "$work/cache" build/debian-cache/partial
+mkdir -p "$work/lists/partial" "$work/cache" "$work/none/partial" build/debian-cache/partial
 : >"$work/status"
 mirror=${RINGO_DEBIAN_MIRROR:-http://deb.debian.org}
 {
@@ -36,8 +36,9 @@ apt() {
 		-o APT::Install-Recommends=false -o APT::Sandbox::User=root -o Acquire::Retries=3 "$@"
 }
 apt update
+# With an empty cache: what is in the cache already (packages for all architectures, of the other one) would not be printed.
 # shellcheck disable=SC2086 # a list
-apt -y --print-uris install '?essential' $packages | cut -d' ' -f2 | sort >"$work/names"
+apt -o Dir::Cache::archives="$work/none" -y --print-uris install '?essential' $packages | cut -d' ' -f2 | sort >"$work/names"
 # shellcheck disable=SC2086
 apt -y --download-only install '?essential' $packages >"$work/apt.log" 2>&1 || { cat "$work/apt.log" >&2; exit 1; }
 : >"$work/packages"
