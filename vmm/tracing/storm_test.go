@@ -2,7 +2,6 @@ package tracing
 
 import (
 	"encoding/binary"
-	"runtime"
 	"testing"
 
 	"ringo/debug/watch"
@@ -55,48 +54,3 @@ func TestOnKVMTimerStorm(t *testing.T) {
 		t.Logf("step only %t: %v; %d steps, %d emulated, %d exits", stepOnly, c, c.Steps, c.Emulated, c.Exits)
 	}
 }
-
-// The storm's test must notice when interrupts are let in during a step.
-func TestOnKVMStepsLandInHandlersWithInterrupts(t *testing.T) {
-	kvmtest.Require(t)
-	if runtime.GOARCH == "arm64" {
-		t.Skip("a step of arm64 that takes an interrupt ends at the vector, where it counts as nothing done")
-	}
-	for range 5 {
-		var wrong int
-		l := new(log)
-		m, _, _ := guest(t, 2, "entryStorm", Options{stepOnly: true, mutate: func(m watch.Machine) watch.Machine { return unmasked{m} }}, func(m *machine.Machine, w *watch.Owner) {
-			put(t, m, said, 80)
-			put(t, m, said+16, 2)
-			if _, err := w.Add(watch.Request{GPA: dataGPA(), Physical: true, Len: 0x100, Sink: l}); err != nil {
-				t.Fatal(err)
-			}
-		})
-		last := map[uint64]uint64{}
-		for _, h := range l.hits {
-			at := h.GPA - dataGPA()
-			if h.Len != 8 || binary.LittleEndian.Uint64(h.New) != last[at]+1 {
-				wrong++
-				continue
-			}
-			last[at]++
-		}
-		if wrong > 0 || len(l.hits) != 8*80 || word(m, said+0x60) != 0 {
-			t.Logf("noticed: %d wrong hits of %d, trap flag %#x", wrong, len(l.hits), word(m, said+0x60))
-			return
-		}
-	}
-	t.Error("an engine that lets interrupts in passes")
-}
-
-// unmasked is a machine in which interrupts arrive during a step.
-type unmasked struct{ watch.Machine }
-
-func (u unmasked) SetGuestDebug(id int, d *machine.GuestDebug) error {
-	open := *d
-	open.BlockInterrupts = false
-	return u.Machine.SetGuestDebug(id, &open)
-}
-
-func (unmasked) MaskInterrupts(int, *machine.Registers) error   { return nil }
-func (unmasked) UnmaskInterrupts(int, *machine.Registers) error { return nil }
