@@ -14,7 +14,7 @@ endif
 
 BINARIES := $(foreach a,$(GOARCHES),build/$(a)/vmm build/$(a)/ringo.elf build/$(a)/hosted-agent build/$(a)/initramfs.cpio)
 
-.PHONY: all run demo plants shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot bench-debug bench-guard bench-syscalls stress fuzz-syscalls boots clean FORCE
+.PHONY: all run demo plants shell contracts contracts-compilers test lint unit e2e build hosted hosted-stop bench-boot bench-debug bench-guard bench-syscalls bench-trace stress fuzz-syscalls boots clean FORCE
 all: build
 build: $(BINARIES)
 
@@ -107,6 +107,10 @@ bench-guard: build contracts-compilers
 
 bench-syscalls: build contracts-compilers
 	go run ./internal/e2e/benchsyscalls -arch $(ARCH) -cpus $(CPUS)
+
+# What the flight recorder costs: the benchmarks of bench-syscalls with it on and off in turns of milliseconds, in one guest.
+bench-trace: build contracts-compilers
+	go run ./internal/e2e/benchtrace -arch $(ARCH) -cpus $(CPUS)
 
 # Ten minutes each: a mix of everything that checks itself, and random system calls. At the end every frame is accounted for.
 stress fuzz-syscalls: build contracts-compilers

@@ -107,7 +107,7 @@ func (p *timeline) event(e *tracewindow.Event, syms Symbols) {
 	case tracewindow.Enter:
 		p.entered[e.Task] = e
 	case tracewindow.Exit:
-		took := float64(p.t.ticks(e.Args[1]).Nanoseconds()) / 1e3
+		took := float64(p.t.ticks(e.Args[5]).Nanoseconds()) / 1e3
 		p.put(slice{Name: p.t.Call(e.Code), Phase: "X", Time: p.at(e) - took, Took: &took, PID: pid, TID: e.Task,
 			Args: map[string]string{"call": p.t.describe(e, syms), "result": result(e.Args[0])}})
 		delete(p.entered, e.Task)

@@ -62,10 +62,14 @@ func (t *Trace) describe(e *tracewindow.Event, syms Symbols) string {
 		return fmt.Sprintf("%s(%#x, %#x, %#x, %#x, %#x, %#x) ...", t.Call(e.Code), e.Args[0], e.Args[1], e.Args[2], e.Args[3], e.Args[4], e.Args[5])
 	case tracewindow.Exit:
 		took := ""
-		if e.Args[1] != 0 { // a quick call's time is not always taken
-			took = fmt.Sprintf("  (%v)", t.ticks(e.Args[1]))
+		switch e.Args[5] {
+		case 0: // a quick call's time is not always taken
+		case tracewindow.LongCall:
+			took = fmt.Sprintf("  (more than %v)", t.ticks(e.Args[5]))
+		default:
+			took = fmt.Sprintf("  (%v)", t.ticks(e.Args[5]))
 		}
-		return fmt.Sprintf("%s(%#x, %#x, %#x, %#x, ...) = %s%s", t.Call(e.Code), e.Args[2], e.Args[3], e.Args[4], e.Args[5], result(e.Args[0]), took)
+		return fmt.Sprintf("%s(%#x, %#x, %#x, %#x, ...) = %s%s", t.Call(e.Code), e.Args[1], e.Args[2], e.Args[3], e.Args[4], result(e.Args[0]), took)
 	case tracewindow.Block:
 		in := "outside of system calls"
 		if e.Code != 0 {

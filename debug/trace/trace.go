@@ -6,7 +6,6 @@
 package trace
 
 import (
-	"cmp"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -53,7 +52,7 @@ func (t *Trace) Arch() string {
 // Reader reads a trace again and again while its guest runs.
 type Reader struct {
 	w    *tracewindow.Window
-	last uint64
+	at   tracewindow.Position
 	t    *Trace
 }
 
@@ -66,13 +65,10 @@ func NewReader(mem tracewindow.Memory, base, size uint64) (*Reader, error) {
 	return &Reader{w: w, t: newTrace(w.Header)}, nil
 }
 
-// Next answers what has been written since the last call, all there is at the first. Lost counts the rings' whole history.
+// Next answers what has been written since the last call, all there is at the first. Lost.Overwritten counts the rings' whole history.
 func (r *Reader) Next() *Trace {
 	t := *r.t
-	t.Events, t.Lost = r.w.Events(r.last)
-	if n := len(t.Events); n > 0 {
-		r.last = t.Events[n-1].Seq
-	}
+	t.Events, r.at, t.Lost = r.w.Events(r.at)
 	return &t
 }
 
@@ -194,16 +190,13 @@ func (t *Trace) Select(f Filter) *Trace {
 
 // After is what t has beyond an earlier copy of the same trace.
 func (t *Trace) After(earlier *Trace) *Trace {
-	last := uint64(0)
-	if n := len(earlier.Events); n > 0 {
-		last = earlier.Events[n-1].Seq
+	var seen tracewindow.Position
+	for i := range earlier.Events {
+		e := &earlier.Events[i]
+		seen[e.Ring] = max(seen[e.Ring], e.Slot+1)
 	}
 	out := *t
-	i, _ := slices.BinarySearchFunc(t.Events, last, func(e tracewindow.Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
-	if i < len(t.Events) && t.Events[i].Seq == last {
-		i++
-	}
-	out.Events = t.Events[i:]
+	out.Events = slices.DeleteFunc(slices.Clone(t.Events), func(e tracewindow.Event) bool { return e.Slot < seen[e.Ring] })
 	return &out
 }
 

@@ -33,7 +33,7 @@ func recorded(t testing.TB) []byte {
 	r.Emit(0, 5500, tracewindow.Switch, 0, 0, 5, 3, 0, 0)
 	r.Emit(1, 6000, tracewindow.Wake, 0, 7, 2000, 1, 0, 0)
 	neg := int64(-4)
-	r.Emit6(1, 7000, tracewindow.Exit, 0, 7, uint64(neg), 4000, 3, 0x7000, 16, 0)
+	r.Call(7000, tracewindow.Head(tracewindow.Exit, 1, 0, 7), uint64(neg), &[4]uint64{3, 0x7000, 16}, 4000)
 	r.Emit(1, 7500, tracewindow.Signal, 15, 7, 0, 0, 0, 0)
 	r.Emit(1, 8000, tracewindow.Fault, 0, 7, 0x5000, 2, 0x6000, 0)
 	r.Emit(0, 8500, tracewindow.FrameAlloc, 1, 0, 0x9000, 0, 0x40_0020, 0)

@@ -25,6 +25,7 @@ type System struct {
 	Memory      func() (total, free, cached uint64)
 	CPUs        int
 	CommandLine string
+	Recorder    sysfs.Recorder // nil: there is none
 }
 
 // MountSystem makes the filesystems known to mount(2) and mounts /proc, which no init is there to mount.
@@ -69,7 +70,7 @@ func MountSystem(ns *vfs.Namespace, root RootConfig, s System) error {
 	if err := mount(pts, "/dev/pts", unix.MS_NOSUID|unix.MS_NOEXEC); err != nil {
 		return err
 	}
-	system := sysfs.Register(sysfs.Config{CPUs: s.CPUs, Memory: s.Memory})
+	system := sysfs.Register(sysfs.Config{CPUs: s.CPUs, Memory: s.Memory, Recorder: s.Recorder})
 	groups := cgroupfs.Register(s.Tasks)
 	if err := mount(system, "/sys", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC); err != nil {
 		return err

@@ -141,7 +141,7 @@ func (s *system) run() error {
 		return err
 	}
 	err = MountSystem(s.ns, s.root, System{
-		Tasks: s.tasks, Terminals: s.sessions, CPUs: int(nucleus.BootInfo().CPUs), CommandLine: nucleus.CommandLine(),
+		Tasks: s.tasks, Terminals: s.sessions, CPUs: int(nucleus.BootInfo().CPUs), CommandLine: nucleus.CommandLine(), Recorder: openRecorder(),
 		Memory: func() (total, free, cached uint64) {
 			total, free = syscalls.MemoryTotals()
 			return total, free, 0

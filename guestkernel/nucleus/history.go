@@ -33,18 +33,39 @@ func (a *frameAllocator) calledBy(t *context) {
 	}
 	c := &a.by
 	c.task, c.cpu = taskOf(t.Goroutine()), uint8(thisCPU())
-	fp := t.FramePointer()
-	// The first return address is in this package's own function.
-	for n := -1; n < len(c.stack) && fp >= directMap && fp&7 == 0 && readable(fp) && readable(fp+8); n++ {
-		if pc := load64(fp+8) - k.info.KernelVirt; n >= 0 && pc < k.info.KernelSize {
+	f := callChain{fp: t.FramePointer()}
+	f.caller() // it is in this package's own function
+	for n := range c.stack {
+		if pc := f.caller() - k.info.KernelVirt; pc < k.info.KernelSize {
 			c.stack[n] = uint32(pc)
 		}
-		next := load64(fp)
-		if next <= fp {
-			break
-		}
-		fp = next
 	}
+}
+
+// callChain walks frame pointers upwards. The stack may be spoiled: nothing is loaded that is not mapped.
+type callChain struct{ fp, page uint64 }
+
+// caller is the next return address, 0 at the end.
+func (f *callChain) caller() (pc uint64) {
+	fp := f.fp
+	if fp < directMap || fp&7 != 0 || !f.readable(fp) || !f.readable(fp+8) {
+		f.fp = 0
+		return 0
+	}
+	pc = load64(fp + 8)
+	if f.fp = load64(fp); f.fp <= fp {
+		f.fp = 0
+	}
+	return pc
+}
+
+// readable is what the function is, of a page only once in a row: most of a walk stays in one.
+func (f *callChain) readable(va uint64) bool {
+	page := va &^ (pageSize - 1)
+	if page != f.page && readable(va) {
+		f.page = page
+	}
+	return page == f.page
 }
 
 func (a *frameAllocator) noCaller() { a.by = frameCaller{} }

@@ -76,17 +76,8 @@ func traceEvent(kind tracewindow.Kind, code uint16, a0, a1, a2, a3 uint64) {
 
 // traceFrame records an allocation or release that a goroutine asked for: by whom, from its frame pointers.
 func traceFrame(kind tracewindow.Kind, t *context, phys, owner, order uint64) {
-	var by [2]uint64
-	fp := t.FramePointer()
-	for skip := -1; skip < len(by) && fp >= directMap && fp&7 == 0 && readable(fp) && readable(fp+8); skip++ {
-		if skip >= 0 {
-			by[skip] = load64(fp + 8)
-		}
-		next := load64(fp)
-		if next <= fp {
-			break
-		}
-		fp = next
-	}
-	traceEvent(kind, uint16(owner), phys, order, by[0], by[1])
+	f := callChain{fp: t.FramePointer()}
+	f.caller() // it is in this package's own function
+	by := f.caller()
+	traceEvent(kind, uint16(owner), phys, order, by, f.caller())
 }

@@ -90,7 +90,7 @@ func (t *Task) run() {
 }
 
 // identify tells the CPU what the calls that ask who the task is will answer: these then never come here. In a user namespace the answers depend on
-// maps that others write, and who watches system calls wants to see them all.
+// maps that others write, and who watches system calls (not the flight recorder) wants to see them all.
 func (t *Task) identify() {
 	if c := t.creds.Load(); c != t.identified.creds || t.tid != t.identified.tid {
 		t.identifyAs(c)
@@ -99,7 +99,7 @@ func (t *Task) identify() {
 
 func (t *Task) identifyAs(c *vfs.Creds) {
 	t.identified.creds, t.identified.tid = c, t.tid
-	if c.User != nil || t.k.Trace != nil || t.k.Inject != nil || t.slot.Recording() {
+	if c.User != nil || t.k.Trace != nil || t.k.Inject != nil {
 		t.ctx.SetIdentity(nil)
 		return
 	}
@@ -112,7 +112,9 @@ func (t *Task) syscall(ev *Event) {
 	t.slot.Enter(nr, (*[6]uint64)(&ev.Args))
 	var ret uint64
 	var err error
-	t.enterKernel(nr)
+	if t.enterKernel(nr); t.system.scale != 0 {
+		t.slot.Look()
+	}
 	if n := uint64(uint32(nr)); n < uint64(len(t.k.handlers)) && t.k.handlers[n] != nil {
 		ret, err = t.k.handlers[n](t, ev.Args)
 	} else if t.k.Inject == nil {

@@ -4,7 +4,7 @@ import "ringo/internal/tracewindow"
 
 // emit records an event of the task, if the flight recorder is on.
 func (s *Slot) emit(kind tracewindow.Kind, code uint16, a0, a1, a2, a3 uint64) {
-	if r := s.r; r.rings != nil {
+	if r := s.r; r.rings != nil && r.rings.On() {
 		r.rings.Emit(r.cpu(), r.counter(), kind, code, s.e.TID, a0, a1, a2, a3)
 	}
 }
@@ -13,7 +13,7 @@ func (s *Slot) emit(kind tracewindow.Kind, code uint16, a0, a1, a2, a3 uint64) {
 // as much so.
 func (s *Slot) tellCall() {
 	r := s.r
-	if r.rings == nil || s.told || s.e.Call == 0 {
+	if r.rings == nil || !r.rings.On() || s.told || s.e.Call == 0 {
 		return
 	}
 	s.told = true
@@ -21,7 +21,7 @@ func (s *Slot) tellCall() {
 	if s.entered == 0 {
 		s.entered = r.counter() // it sleeps: its time counts from here
 	}
-	r.rings.Emit6(r.cpu(), s.entered, tracewindow.Enter, uint16(s.e.Call-1), s.e.TID, a[0], a[1], a[2], a[3], a[4], a[5])
+	r.rings.Call(s.entered, tracewindow.Head(tracewindow.Enter, r.cpu(), uint16(s.e.Call-1), s.e.TID), a[0], (*[4]uint64)(a[1:]), uint32(a[5]))
 }
 
 // tell records the task's name.

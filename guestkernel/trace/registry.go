@@ -19,22 +19,11 @@ type Registry struct {
 	cpu     func() int
 	cpus    []*debugwindow.CPU
 	rings   *tracewindow.Rings
-	quick   [numQuick]atomic.Bool // calls that took less than quickTicks when they were last timed
-
-	quickTicks uint64
 
 	mu   sync.Mutex
 	next int   // slots [next, Tasks) have never been used
 	free []int // slots of tasks that have ended, longest ago first
 }
-
-// Reading the counter is the dear part of an event where the processor is emulated. So of calls that take less than 1/quickTime of a second only
-// every timeEvery-th has its beginning looked at.
-const (
-	numQuick  = 512 // call numbers; those above share the last place
-	quickTime = 50_000
-	timeEvery = 16
-)
 
 // linger is how many ended tasks keep their entries at least, for who looks after a crash.
 const linger = 32
@@ -61,7 +50,7 @@ func Open(c Config) (*Registry, error) {
 		c.Describe(w)
 	}
 	w.Publish()
-	r := &Registry{quickTicks: w.Header().CounterHz / quickTime, Registry: w, bell: c.Bell, counter: c.Counter, cpu: c.CPU, rings: c.Rings}
+	r := &Registry{Registry: w, bell: c.Bell, counter: c.Counter, cpu: c.CPU, rings: c.Rings}
 	for i := range c.CPUs {
 		r.cpus = append(r.cpus, w.CPU(i))
 	}
@@ -77,9 +66,8 @@ type Slot struct {
 	taken    int // bytes of it that are valid, 0: none was taken for this park
 	rung     bool
 	brief    uint32 // brief sleeps in a row
-	entered  uint64 // counter value at Enter, 0: not looked at
-	calls    uint64
-	told     bool // the call's Enter event has been written
+	entered  uint64 // counter value at Look, 0: not looked at
+	told     bool   // the call's Enter event has been written
 }
 
 // Add enters a task; parent is the process that made it. r may be nil.
@@ -157,54 +145,53 @@ func (s *Slot) Enter(nr uint64, args *[6]uint64) {
 	}
 	s.e.Args = *args
 	s.e.Call = uint64(uint32(nr)) + 1
-	if s.r.rings != nil {
-		s.enter()
-	}
 }
 
-func (s *Slot) enter() {
-	s.entered, s.told = 0, false
-	if s.calls++; s.calls%timeEvery == 0 || !s.quick().Load() {
+// Look says that the call's time is wanted: the kernel looks at the clock anyhow, as the call is not known to be quick, or as it is its turn.
+func (s *Slot) Look() {
+	if s != nil && s.r.rings != nil && s.r.rings.On() {
 		s.entered = s.r.counter()
 	}
 }
-
-// quick is whether calls like the one in progress are.
-func (s *Slot) quick() *atomic.Bool { return &s.r.quick[min(s.e.Call-1, numQuick-1)] }
-
-// Recording says whether Enter and Leave write events.
-func (s *Slot) Recording() bool { return s != nil && s.r.rings != nil }
 
 // Leave ends what Enter began; ret and err are the call's.
 func (s *Slot) Leave(ret uint64, err error) {
 	if s == nil {
 		return
 	}
-	if s.r.rings != nil {
-		s.leave(ret, err)
+	if r := s.r.rings; r != nil {
+		if err != nil || s.entered != 0 {
+			s.leave(ret, err)
+		} else if e := s.e; r.On() {
+			r.Call(0, tracewindow.Head(tracewindow.Exit, int(e.CPU), uint16(e.Call-1), e.TID), ret, (*[4]uint64)(e.Args[:]), 0)
+		}
 	}
 	s.e.Call = 0
 }
 
+// leave is Leave of a call that was timed, has slept or failed.
 func (s *Slot) leave(ret uint64, err error) {
 	if err != nil {
 		ret = errno(err)
 	}
-	now, took := s.r.counter(), uint64(0)
+	r, e := s.r, s.e
+	var now, took uint64
 	if s.entered != 0 {
+		now = r.counter()
 		took = max(now-s.entered, 1)
-		if q, is := s.quick(), took < s.r.quickTicks; q.Load() != is {
-			q.Store(is)
-		}
 	}
-	a := &s.e.Args
-	s.r.rings.Emit6(s.r.cpu(), now, tracewindow.Exit, uint16(s.e.Call-1), s.e.TID, ret, took, a[0], a[1], a[2], a[3])
+	s.entered, s.told = 0, false
+	if r.rings.On() {
+		r.rings.Call(now, tracewindow.Head(tracewindow.Exit, r.cpu(), uint16(e.Call-1), e.TID), ret, (*[4]uint64)(e.Args[:]), uint32(min(took, tracewindow.LongCall)))
+	}
 }
 
 // errno is an error as a register shows it; 0 for a call that has set the registers itself.
 func errno(err error) uint64 {
-	var e syscall.Errno
-	errors.As(err, &e)
+	e, ok := err.(syscall.Errno)
+	if !ok {
+		errors.As(err, &e)
+	}
 	return -uint64(e)
 }
 

@@ -5,14 +5,14 @@
 // # Writing
 //
 // Any context may write at any time, handlers of the nucleus included: a writer takes a slot of its CPU's ring with one
-// atomic addition and a number in the order of all CPUs with another, and stores the event. Nothing is locked, and
-// nobody waits. A writer that is preempted or moved in between still owns its slot, until the ring has gone round. The oldest
-// events are overwritten.
+// atomic addition and stores the event, a cache line. Nothing is locked, and nobody waits. A writer that is preempted or
+// moved in between still owns its slot, until the ring has gone round. The oldest events are overwritten.
 //
 // # Reading
 //
-// Every event carries the number of its slot and a check word over all its bytes: events that are half written or half
-// overwritten are recognised, dropped and counted. What is lost is known too: slots taken minus events read. The
+// Every event carries a check word over all its bytes and the number of its slot: events that are half written or half
+// overwritten are recognised, dropped and counted. What is lost is known too: slots taken minus events read. Slots are the order within
+// a ring, counter values, the same on all CPUs, that between rings. A quick system call's event has no counter value. The
 // header says what the fields of each kind mean, so a reader needs no knowledge of the kernel's version.
 package tracewindow
 
@@ -21,13 +21,13 @@ import "unsafe" // for sizes and offsets
 // Magic and Version open the window; the kernel writes Magic last.
 const (
 	Magic   = 0x4543_4152_544e_4952 // "RINTRACE"
-	Version = 1
+	Version = 2
 )
 
 // Sizes, in bytes.
 const (
 	HeaderSize = 4096
-	EventSize  = 80
+	EventSize  = 64 // a cache line
 	ringHeader = 64 // a ring begins with the number of slots taken so far, alone in its cache line
 	MaxCPUs    = 64
 	// MinRing is the smallest ring that Init makes, MinSize the smallest window for n CPUs.
@@ -48,8 +48,8 @@ const (
 	Switch           // a CPU runs another runtime thread
 	Block            // a task goes to sleep
 	Wake             // it runs again
-	Enter            // a system call sleeps for the first time: its arguments; Code is its number
-	Exit             // a system call has ended; Code is its number
+	Enter            // a system call sleeps for the first time: its arguments, of the sixth 32 bits; Code is its number
+	Exit             // a system call has ended; Code is its number, took at most LongCall
 	Fault            // a page fault of user mode
 	KernelFault      // a page fault of the Go heap
 	FrameAlloc       // of physical memory; Code is the owner (debugwindow.FrameTable.Owners)
@@ -65,6 +65,9 @@ const (
 
 // NumKinds is how many kinds there are, None included.
 const NumKinds = int(numKinds)
+
+// LongCall in the time that an Exit took: that long or longer. Such a call has an Enter if it slept.
+const LongCall = 1<<32 - 1
 
 // Format says how a field is to be shown.
 type Format uint8
@@ -91,22 +94,29 @@ const (
 type Meaning struct {
 	Name    [16]byte
 	Fields  [6][12]byte
-	Formats [6]Format
+	Formats [6]Format // the sixth field has 32 bits
 	_       [2]byte
 }
 
-// Event is one event: the wire layout.
+// record is one event: the wire layout.
+type record struct {
+	Time uint64 // counter value, 0: not looked at
+	Head uint64
+	Args [5]uint64
+	Tail uint64 // the sixth field, of 32 bits, and a check word
+}
+
+// Event is an event that was read.
 type Event struct {
-	Seq  uint64 // in the order of all CPUs, from 1; 0: never written
-	Time uint64 // counter value
+	Seq  uint64 // its place in the order of all that were read with it, from 1
+	Slot uint64 // how many events its ring had before it
+	Time uint64 // counter value; of an event for which the counter was not looked at that of the one before it in its ring
+	Ring uint8
 	Kind Kind
 	CPU  uint8
 	Code uint16
 	Task uint32 // tid; for Switch, IRQ and what the nucleus does: 0
 	Args [6]uint64
-
-	Slot  uint32 // number of the slot since the beginning, modulo 2^32
-	Check uint32
 }
 
 // Header opens the window.
@@ -124,11 +134,7 @@ type Header struct {
 	KernelSize uint64
 	Started    uint64 // counter value of the beginning
 	WallClock  int64  // ns since 1970 then
-	_          [6]uint64
-
-	// Seq is the last number given out; in a cache line of its own.
-	Seq uint64
-	_   [7]uint64
+	_          [14]uint64
 
 	Kinds [32]Meaning
 }
@@ -147,7 +153,7 @@ var meanings = [...]struct {
 	{Block, "block", [6]string{"wait", "call", "in", "by"}, [6]Format{Wait, Signed, Code, Code}},
 	{Wake, "wake", [6]string{"slept", "how"}, [6]Format{Ticks, How}},
 	{Enter, "enter", [6]string{"arg0", "arg1", "arg2", "arg3", "arg4", "arg5"}, [6]Format{Hex, Hex, Hex, Hex, Hex, Hex}},
-	{Exit, "exit", [6]string{"result", "took", "arg0", "arg1", "arg2", "arg3"}, [6]Format{Result, Ticks, Hex, Hex, Hex, Hex}},
+	{Exit, "exit", [6]string{"result", "arg0", "arg1", "arg2", "arg3", "took"}, [6]Format{Result, Hex, Hex, Hex, Hex, Ticks}},
 	{Fault, "fault", [6]string{"address", "access", "pc"}, [6]Format{Address, AccessKind, Address}},
 	{KernelFault, "kernel fault", [6]string{"address", "frame"}, [6]Format{Address, Physical}},
 	{FrameAlloc, "frame alloc", [6]string{"frame", "order", "by", "from"}, [6]Format{Physical, Unsigned, Code, Code}},

@@ -57,68 +57,98 @@ type Lost struct {
 	Torn        uint64 // half written, or overwritten while being read
 }
 
+// Position says how far each ring has been read. The zero value is the beginning.
+type Position [MaxCPUs]uint64
+
 // Last are the last n events of each CPU, in order: what can be read while the guest waits.
 func (w *Window) Last(n uint64) (events []Event) {
-	h := &w.Header
-	n = min(n, uint64(h.Slots))
-	buf := make([]byte, EventSize)
-	for cpu := range uint64(h.CPUs) {
-		at := w.base + uint64(h.RingOffset) + cpu*uint64(h.RingStride)
-		var next [8]byte
-		if w.mem.Peek(at, next[:]) < len(next) {
-			continue
-		}
-		end := binary.LittleEndian.Uint64(next[:])
-		for slot := end - min(n, end); slot < end; slot++ {
-			i := slot & uint64(h.Slots-1)
-			if w.mem.Peek(at+ringHeader+i*EventSize, buf) < len(buf) {
-				break
-			}
-			if e := overlay[Event](buf); e.valid(i, uint64(h.Slots)) {
-				events = append(events, e)
-			}
-		}
+	for ring := range w.Header.CPUs {
+		end, _ := w.taken(ring)
+		events, _ = w.read(events, ring, end-min(n, uint64(w.Header.Slots), end), end)
 	}
-	slices.SortFunc(events, func(a, b Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	sort(events)
 	return events
 }
 
-// Events are the events with numbers above since (0: all), in order.
-func (w *Window) Events(since uint64) (events []Event, lost Lost) {
-	h := &w.Header
-	buf := make([]byte, int(h.Slots)*EventSize)
-	for cpu := range uint64(h.CPUs) {
-		at := w.base + uint64(h.RingOffset) + cpu*uint64(h.RingStride)
-		var next [8]byte
-		if w.mem.Peek(at, next[:]) < len(next) {
+// Events are the events from a position on, in order, and the position behind them. Lost counts all that was before too.
+func (w *Window) Events(from Position) (events []Event, to Position, lost Lost) {
+	for ring := range w.Header.CPUs {
+		end, ok := w.taken(ring)
+		if !ok {
 			continue
 		}
-		end := binary.LittleEndian.Uint64(next[:])
-		n := min(end, uint64(h.Slots))
+		n := min(end, uint64(w.Header.Slots))
 		lost.Overwritten += end - n
-		got := w.mem.Peek(at+ringHeader, buf[:n*EventSize])
-		for i := range n {
-			off := i * EventSize
-			if off+EventSize > uint64(got) {
-				lost.Torn += n - i
-				break
-			}
-			e := overlay[Event](buf[off : off+EventSize])
-			if !e.valid(i, uint64(h.Slots)) {
-				lost.Torn++
-				continue
-			}
-			if e.Seq > since {
-				events = append(events, e)
-			}
-		}
+		at := max(from[ring], end-n)
+		var torn uint64
+		events, torn = w.read(events, ring, min(at, end), end)
+		lost.Torn += torn
+		to[ring] = end
 	}
-	slices.SortFunc(events, func(a, b Event) int { return cmp.Compare(a.Seq, b.Seq) })
-	return events, lost
+	sort(events)
+	return events, to, lost
 }
 
-func (e *Event) valid(index, slots uint64) bool {
-	head := uint64(e.Kind) | uint64(e.CPU)<<8 | uint64(e.Code)<<16 | uint64(e.Task)<<32
-	return e.Seq != 0 && uint64(e.Slot)&(slots-1) == index &&
-		e.Check == check(e.Seq, e.Time, head, e.Args[0], e.Args[1], e.Args[2], e.Args[3], e.Args[4], e.Args[5], e.Slot)
+// taken is how many slots of a ring have been taken so far.
+func (w *Window) taken(ring uint32) (n uint64, ok bool) {
+	var next [8]byte
+	ok = w.mem.Peek(w.ring(ring), next[:]) == len(next)
+	return binary.LittleEndian.Uint64(next[:]), ok
+}
+
+// ring is the address of a ring.
+func (w *Window) ring(ring uint32) uint64 {
+	return w.base + uint64(w.Header.RingOffset) + uint64(ring)*uint64(w.Header.RingStride)
+}
+
+// read appends the events of slots [at, end) of a ring, at most as many as it has. Their times do not go backwards: an event without one, or one
+// whose writer was interrupted before it had a slot, gets that of the event before it.
+func (w *Window) read(events []Event, ring uint32, at, end uint64) (_ []Event, torn uint64) {
+	slots, first := uint64(w.Header.Slots), len(events)
+	buf := make([]byte, min(end-at, slots)*EventSize)
+	for at < end {
+		i := at & (slots - 1)
+		n := min(end-at, slots-i)
+		got := w.mem.Peek(w.ring(ring)+ringHeader+i*EventSize, buf[:n*EventSize])
+		for i := range n {
+			if (i+1)*EventSize > uint64(got) {
+				torn += n - i
+				break
+			}
+			r := overlay[record](buf[i*EventSize : (i+1)*EventSize])
+			if Kind(r.Head) == None || uint32(r.Tail>>32) != r.check(at+i) {
+				torn++
+				continue
+			}
+			events = append(events, Event{Slot: at + i, Time: r.Time, Ring: uint8(ring), Kind: Kind(r.Head), CPU: uint8(r.Head >> 8), Code: uint16(r.Head >> 16),
+				Task: uint32(r.Head >> 32), Args: [6]uint64{r.Args[0], r.Args[1], r.Args[2], r.Args[3], r.Args[4], r.Tail & 0xffff_ffff}})
+		}
+		at += n
+	}
+	setTimes(events[first:])
+	return events, torn
+}
+
+// setTimes makes the times of one ring's events a sequence. The ones at the beginning that have none get that of the first that has.
+func setTimes(events []Event) {
+	var last uint64
+	for i := range events {
+		if last = events[i].Time; last != 0 {
+			break
+		}
+	}
+	for i := range events {
+		last = max(last, events[i].Time)
+		events[i].Time = last
+	}
+}
+
+// sort puts events into the order of time, those of one moment in a ring's own order.
+func sort(events []Event) {
+	slices.SortFunc(events, func(a, b Event) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Ring, b.Ring), cmp.Compare(a.Slot, b.Slot))
+	})
+	for i := range events {
+		events[i].Seq = uint64(i) + 1
+	}
 }

@@ -2,7 +2,9 @@ package tracewindow
 
 import (
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 )
@@ -35,24 +37,25 @@ func window(t testing.TB, cpus, slots int) (*Rings, ram) {
 	return r, ram{testBase, b}
 }
 
-func read(t testing.TB, m ram, since uint64) ([]Event, Lost) {
+func read(t testing.TB, m ram) ([]Event, Lost) {
 	t.Helper()
 	w, err := Open(m, testBase, uint64(len(m.b)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w.Events(since)
+	events, _, lost := w.Events(Position{})
+	return events, lost
 }
 
 func TestLayoutIsPinned(t *testing.T) {
 	var h Header
-	var e Event
+	var e record
 	for _, f := range []struct {
 		name      string
 		got, want uintptr
 	}{
-		{"Header", unsafe.Sizeof(h), 192 + 32*96}, {"Header.Seq", unsafe.Offsetof(h.Seq), 128}, {"Header.Kinds", unsafe.Offsetof(h.Kinds), 192},
-		{"Event", unsafe.Sizeof(e), EventSize}, {"Event.Args", unsafe.Offsetof(e.Args), 24}, {"Event.Check", unsafe.Offsetof(e.Check), 76},
+		{"Header", unsafe.Sizeof(h), 192 + 32*96}, {"Header.Kinds", unsafe.Offsetof(h.Kinds), 192},
+		{"record", unsafe.Sizeof(e), EventSize}, {"record.Args", unsafe.Offsetof(e.Args), 16}, {"record.Tail", unsafe.Offsetof(e.Tail), 56},
 		{"Meaning", unsafe.Sizeof(Meaning{}), 96},
 	} {
 		if f.got != f.want {
@@ -77,16 +80,80 @@ func TestLayoutIsPinned(t *testing.T) {
 func TestEventsComeInOrder(t *testing.T) {
 	r, m := window(t, 2, 64)
 	for i := range uint64(20) {
-		r.Emit(int(i%3), i*10, Enter, uint16(i), uint32(i), i, i+1, i+2, i+3) // CPU 2 does not exist
+		r.Emit(int(i%3), i*10+1, Enter, uint16(i), uint32(i), i, i+1, i+2, i+3) // CPU 2 does not exist
 	}
-	events, lost := read(t, m, 5)
-	if len(events) != 15 || lost != (Lost{}) {
+	events, lost := read(t, m)
+	if len(events) != 20 || lost != (Lost{}) {
 		t.Fatalf("%d events, lost %+v", len(events), lost)
 	}
 	for i, e := range events {
-		n := uint64(i) + 5
-		if e.Seq != n+1 || e.Time != n*10 || e.Kind != Enter || e.Code != uint16(n) || e.Task != uint32(n) || e.Args != [6]uint64{n, n + 1, n + 2, n + 3} {
+		n := uint64(i)
+		if e.Seq != n+1 || e.Time != n*10+1 || e.Kind != Enter || e.Code != uint16(n) || e.Task != uint32(n) || e.Args != [6]uint64{n, n + 1, n + 2, n + 3} {
 			t.Errorf("event %d: %+v", n, e)
+		}
+	}
+}
+
+// Events of one moment keep their ring's order, and a call has all six of its fields.
+func TestCallsAndMoments(t *testing.T) {
+	r, m := window(t, 2, 64)
+	for i := range 10 {
+		r.Call(5, Head(Exit, i%2, 3, 7), uint64(i), &[4]uint64{1, 2, 3, 4}, LongCall)
+	}
+	events, _ := read(t, m)
+	if len(events) != 10 {
+		t.Fatalf("%d events", len(events))
+	}
+	for i, e := range events {
+		if want := uint64(i%5)*2 + uint64(i/5); e.Args != [6]uint64{want, 1, 2, 3, 4, LongCall} || int(e.Ring) != i/5 || e.Slot != uint64(i%5) {
+			t.Errorf("event %d: %+v", i, e)
+		}
+	}
+}
+
+// An event without a time has that of the one before it in its ring, and a late one does not change the ring's order.
+func TestEventsWithoutTime(t *testing.T) {
+	r, m := window(t, 2, 64)
+	for _, e := range []struct{ cpu, time uint64 }{{0, 0}, {0, 10}, {1, 12}, {0, 0}, {1, 20}, {0, 30}, {0, 25}, {1, 0}, {1, 40}, {0, 0}} {
+		r.Emit(int(e.cpu), e.time, Mark, 0, 0, 0, 0, 0, 0)
+	}
+	events, _ := read(t, m)
+	var got [][3]uint64
+	for _, e := range events {
+		got = append(got, [3]uint64{e.Time, uint64(e.Ring), e.Slot})
+	}
+	want := [][3]uint64{{10, 0, 0}, {10, 0, 1}, {10, 0, 2}, {12, 1, 0}, {20, 1, 1}, {20, 1, 2}, {30, 0, 3}, {30, 0, 4}, {30, 0, 5}, {40, 1, 3}}
+	if !slices.Equal(got, want) {
+		t.Errorf("time, ring, slot:\n%v, want\n%v", got, want)
+	}
+}
+
+// A reader that goes on where it stopped sees each event once, and those that it missed are counted.
+func TestReadingGoesOn(t *testing.T) {
+	r, m := window(t, 2, 64)
+	w, err := Open(m, testBase, uint64(len(m.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var at Position
+	seen := uint64(0)
+	slots := uint64(w.Header.Slots)
+	for _, n := range []uint64{0, 1, 20, 7, 0, 2 * slots, 3*slots + 1} {
+		for range n {
+			r.Emit(1, seen, Mark, 0, 0, seen, 0, 0, 0)
+			seen++
+		}
+		var events []Event
+		var lost Lost
+		events, at, lost = w.Events(at)
+		want := min(n, slots)
+		if uint64(len(events)) != want || lost.Torn != 0 || lost.Overwritten != seen-min(seen, slots) || at != (Position{1: seen}) {
+			t.Fatalf("after %d of %d: %d events, want %d; lost %+v, at %d", n, seen, len(events), want, lost, at[1])
+		}
+		for i, e := range events {
+			if e.Args[0] != seen-want+uint64(i) {
+				t.Fatalf("event %d is %d", i, e.Args[0])
+			}
 		}
 	}
 }
@@ -96,7 +163,7 @@ func TestRingWrapKeepsTheLastAndCountsTheRest(t *testing.T) {
 	for i := range uint64(1000) {
 		r.Emit(0, i, Mark, 0, 0, i, 0, 0, 0)
 	}
-	events, lost := read(t, m, 0)
+	events, lost := read(t, m)
 	if len(events) != 64 || lost.Overwritten != 936 || lost.Torn != 0 || events[0].Args[0] != 936 || events[63].Args[0] != 999 {
 		t.Errorf("%d events, lost %+v", len(events), lost)
 	}
@@ -110,7 +177,7 @@ func TestHalfWrittenEventsAreDroppedAndCounted(t *testing.T) {
 	for byteInEvent := range EventSize {
 		at := HeaderSize + ringHeader + 4*EventSize + byteInEvent
 		m.b[at] ^= 0x40
-		events, lost := read(t, m, 0)
+		events, lost := read(t, m)
 		if len(events) != 9 || lost.Torn != 1 {
 			t.Errorf("byte %d changed: %d events, lost %+v", byteInEvent, len(events), lost)
 		}
@@ -121,15 +188,16 @@ func TestHalfWrittenEventsAreDroppedAndCounted(t *testing.T) {
 func TestConcurrentWritersLoseNothing(t *testing.T) {
 	r, m := window(t, 2, 1<<14)
 	var wg sync.WaitGroup
+	var clock atomic.Uint64
 	for w := range 4 {
 		wg.Go(func() {
 			for i := range 4000 {
-				r.Emit(w%2, uint64(i), Mark, 0, uint32(w), uint64(i), 0, 0, 0)
+				r.Emit(w%2, clock.Add(1), Mark, 0, uint32(w), uint64(i), 0, 0, 0)
 			}
 		})
 	}
 	wg.Wait()
-	events, lost := read(t, m, 0)
+	events, lost := read(t, m)
 	if len(events) != 16000 || lost != (Lost{}) {
 		t.Fatalf("%d events, lost %+v", len(events), lost)
 	}
@@ -178,7 +246,7 @@ func FuzzWindow(f *testing.F) {
 		if err != nil {
 			return
 		}
-		events, _ := w.Events(0)
+		events, _, _ := w.Events(Position{})
 		for i := 1; i < len(events); i++ {
 			if events[i].Seq < events[i-1].Seq {
 				t.Fatal("out of order")

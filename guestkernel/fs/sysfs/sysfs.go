@@ -17,6 +17,16 @@ type Config struct {
 	CPUs int
 	// Memory answers the machine's memory in bytes.
 	Memory func() (total, free, cached uint64)
+	// Recorder is the kernel's flight recorder, nil when it has none.
+	Recorder Recorder
+}
+
+// Recorder is what kernel/tracing shows, two files of Linux's tracefs.
+type Recorder interface {
+	On() bool
+	Set(on bool)
+	// Mark records a text of the caller.
+	Mark(c vfs.Caller, text string)
 }
 
 // FS is a sysfs.
@@ -77,6 +87,45 @@ func (fs *FS) value(name, v string) kernfs.Entry {
 	return fs.show(name, func() string { return v + "\n" })
 }
 
+// control is a file that its owner may write to; show is nil for one that nobody may read.
+func (fs *FS) control(name string, show func() string, set func(vfs.Caller, string) error) kernfs.Entry {
+	t := &attribute{kernfs.Text{Write: func(c vfs.Caller, data []byte) error { return set(c, string(data)) }}}
+	mode := uint32(0o200)
+	if show != nil {
+		mode = 0o640
+		t.Read = func(vfs.Caller) ([]byte, error) { return []byte(show()), nil }
+	}
+	fs.init(&t.Attrs, unix.S_IFREG|mode)
+	return kernfs.Entry{Name: name, Kind: unix.S_IFREG, Make: func() vfs.Inode { return t }}
+}
+
+// tracing is kernel/tracing, empty without a recorder as where no tracefs is mounted.
+func (fs *FS) tracing() []kernfs.Entry {
+	r := fs.Recorder
+	if r == nil {
+		return nil
+	}
+	return []kernfs.Entry{
+		fs.control("tracing_on", func() string {
+			if r.On() {
+				return "1\n"
+			}
+			return "0\n"
+		}, func(_ vfs.Caller, v string) error {
+			n, err := strconv.ParseUint(v, 0, 64)
+			if err != nil {
+				return unix.EINVAL
+			}
+			r.Set(n != 0)
+			return nil
+		}),
+		fs.control("trace_marker", nil, func(c vfs.Caller, text string) error {
+			r.Mark(c, text)
+			return nil
+		}),
+	}
+}
+
 func (fs *FS) link(name, target string) kernfs.Entry {
 	l := &kernfs.Link{Target: func(vfs.Caller) (string, error) { return target, nil }}
 	fs.init(&l.Attrs, unix.S_IFLNK|0o777)
@@ -92,7 +141,7 @@ func (fs *FS) top() []kernfs.Entry {
 		fs.dir("firmware"), fs.dir("fs", fs.dir("cgroup")),
 		fs.dir("kernel", fs.dir("debug"), fs.dir("mm", fs.dir("hugepages"), fs.dir("transparent_hugepage",
 			fs.value("enabled", "always madvise [never]"), fs.value("defrag", "always defer defer+madvise madvise [never]"), fs.value("hpage_pmd_size", "2097152"),
-		)), fs.dir("security"), fs.dir("tracing"), fs.value("uevent_seqnum", "0")),
+		)), fs.dir("security"), fs.dir("tracing", fs.tracing()...), fs.value("uevent_seqnum", "0")),
 		fs.dir("module"), fs.dir("power"),
 	}
 }

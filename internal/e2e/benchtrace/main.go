@@ -1,82 +1,125 @@
-// Command benchtrace measures what the kernel's flight recorder costs (debug=htrace): a loop of system calls in guests with and
-// without it, in turns, and prints the least time of each and the difference. No test: the figures mean something on a quiet machine only.
+// Command benchtrace measures what the kernel's flight recorder costs (debug=htrace): the benchmarks of benchsyscalls in one guest, with
+// the recorder on and off in turns of a few milliseconds, so that the computer's other work does not show. Of each benchmark it prints the median of the
+// turns' ratios, and at the end the median of all.
 //
-//	go run ./internal/e2e/benchtrace [-arch amd64] [-cpus 1] [-turns 5]
+// Off means switched off with /sys/kernel/tracing/tracing_on: a guest without debug=htrace saves one load and one branch more a hook.
+//
+//	go run ./internal/e2e/benchtrace [-arch amd64] [-cpus 1] [-ms 2] [-rounds 100] [NAME...]
 package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
-	"runtime"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
+
+	"ringo/contracts"
+	"ringo/internal/e2e"
 )
+
+// bar is what the recorder may cost: a ratio.
+const bar = 1.05
 
 func main() {
 	arch := flag.String("arch", "amd64", "architecture of the guest")
 	cpus := flag.Int("cpus", 1, "vCPUs")
-	turns := flag.Int("turns", 5, "runs of each kind")
+	ms := flag.Int("ms", 2, "milliseconds of each setting in a turn")
+	rounds := flag.Int("rounds", 100, "turns of each benchmark, at most 1000")
 	flag.Parse()
-	if err := run(*arch, *cpus, *turns); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *arch, *cpus, append([]string{"-t", strconv.Itoa(*ms), "-r", strconv.Itoa(*rounds)}, flag.Args()...)); err != nil {
 		fmt.Fprintln(os.Stderr, "benchtrace:", err)
 		os.Exit(1)
 	}
 }
 
-func run(arch string, cpus, turns int) error {
-	dir, err := os.MkdirTemp("", "benchtrace-")
+func run(ctx context.Context, arch string, cpus int, args []string) error {
+	root, err := e2e.Root()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	loop := filepath.Join(dir, "loop")
-	build := exec.Command("go", "build", "-o", loop, "./internal/e2e/benchtrace/loop")
-	build.Env = append(os.Environ(), "GOARCH="+arch, "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the loop: %w\n%s", err, out)
+	chain, err := contracts.NewToolchain(ctx, arch, "glibc", filepath.Join(root, "contracts/include"), filepath.Join(root, "build/contracts/programs"))
+	if err != nil {
+		return err
 	}
-	least := map[string]map[string]int{}
-	var order []string
-	for range turns {
-		for _, line := range []string{"", "debug=htrace"} {
-			cmd := exec.Command(filepath.Join("build", runtime.GOARCH, "vmm"), "run", "--arch", arch, "--cpus", fmt.Sprint(cpus), "--timeout", "2m",
-				"--append", line, "--add", loop+":/loop", "/loop")
-			cmd.Stderr = os.Stderr
-			out, err := cmd.Output()
-			if err != nil {
-				return fmt.Errorf("guest with %q: %w", line, err)
-			}
-			if err := collect(least, &order, line, out); err != nil {
-				return err
-			}
-		}
+	program, err := chain.Compile(ctx, contracts.Program{Source: filepath.Join(root, "internal/e2e/benchsyscalls/program/bench.c")})
+	if err != nil {
+		return err
 	}
-	fmt.Printf("%-8s %10s %10s %8s\n", "call", "off ns", "htrace ns", "cost")
-	for _, name := range order {
-		off, on := least[name][""], least[name]["debug=htrace"]
-		fmt.Printf("%-8s %10d %10d %7.1f%%\n", name, off, on, 100*float64(on-off)/float64(off))
+	vmm, err := e2e.VMM()
+	if err != nil {
+		return err
 	}
+	c := exec.CommandContext(ctx, vmm, append([]string{"run", "--arch", arch, "--cpus", strconv.Itoa(cpus), "--mem", "1G", "--append", "debug=htrace",
+		"--add", program + ":/bench", "--timeout", "20m", "--", "/bench", "-a", "/sys/kernel/tracing/tracing_on"}, args...)...)
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, os.Stderr
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("guest: %w\n%s", err, out.Bytes())
+	}
+	rows, missing, err := parse(&out)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s, %d vCPUs\n", arch, cpus)
+	write(os.Stdout, rows, missing)
 	return nil
 }
 
-// collect takes the lines "call ns" of one run.
-func collect(least map[string]map[string]int, order *[]string, kind string, out []byte) error {
-	for line := range strings.Lines(string(bytes.TrimSpace(out))) {
-		var name string
-		var ns int
-		if _, err := fmt.Sscan(line, &name, &ns); err != nil || ns <= 0 {
-			return fmt.Errorf("the loop printed %q: %v", line, err)
-		}
-		if least[name] == nil {
-			least[name] = map[string]int{}
-			*order = append(*order, name)
-		}
-		if was, ok := least[name][kind]; !ok || ns < was {
-			least[name][kind] = ns
+// row is one benchmark: ns of an operation, and the median of the turns' ratios.
+type row struct {
+	name           string
+	off, on, ratio float64
+}
+
+// parse reads bench.c's output: "NAME off on ratio", or "NAME missing ...".
+func parse(r io.Reader) (rows []row, missing []string, err error) {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	for line := range strings.Lines(string(b)) {
+		w := row{}
+		if f := strings.Fields(line); len(f) > 1 && f[1] == "missing" {
+			missing = append(missing, f[0])
+		} else if n, err := fmt.Sscan(line, &w.name, &w.off, &w.on, &w.ratio); n < 4 || w.off <= 0 || w.on <= 0 || w.ratio <= 0 {
+			return nil, nil, fmt.Errorf("benchmark printed %q, want NAME OFF ON RATIO: %v", line, err)
+		} else {
+			rows = append(rows, w)
 		}
 	}
-	return nil
+	if len(rows) == 0 {
+		return nil, nil, fmt.Errorf("no benchmark ran: is the name right? Missing: %q", missing)
+	}
+	slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(b.ratio, a.ratio) })
+	return rows, missing, nil
+}
+
+func write(w io.Writer, rows []row, missing []string) {
+	fmt.Fprintf(w, "%-24s %12s %12s %8s\n", "", "off ns", "on ns", "cost")
+	above := 0
+	for _, r := range rows {
+		fmt.Fprintf(w, "%-24s %12.0f %12.0f %+7.1f%%\n", r.name, r.off, r.on, 100*(r.ratio-1))
+		if r.ratio > bar {
+			above++
+		}
+	}
+	for _, name := range missing {
+		fmt.Fprintf(w, "%-24s missing\n", name)
+	}
+	n := len(rows)
+	median := (rows[n/2].ratio + rows[(n-1)/2].ratio) / 2
+	fmt.Fprintf(w, "%d benchmarks, %d missing: median cost %+.1f%%, %d above %.0f%%\n", n, len(missing), 100*(median-1), above, 100*(bar-1))
 }

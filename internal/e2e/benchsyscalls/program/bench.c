@@ -1,9 +1,12 @@
 /*
  * Micro-benchmarks of system calls: one static program that runs unchanged on Ringo and on Linux.
  *
- * bench [-t MS] [-r ROUNDS] [NAME...] prints a line "NAME median-ns minimum-ns" for each. Every round runs the operation for about
+ * bench [-t MS] [-r ROUNDS] [-a FILE] [NAME...] prints a line "NAME median-ns minimum-ns" for each. Every round runs the operation for about
  * MS milliseconds; the number of operations is found first, by doubling. What a benchmark needs (pipes, children, files in the working folder)
  * is made before its clock starts and is gone afterwards.
+ *
+ * With -a every round is two, one after writing 0 to the file and one after writing 1, in turns which comes first; the line is then "NAME
+ * median-ns-of-0 median-ns-of-1 median-of-the-rounds'-ratios".
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -511,10 +514,37 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* run measures one benchmark, in a child so that nothing of it is left. */
-static void run(const struct benchmark *b, uint64_t ns, int rounds)
+/* once is the time of an operation, in ns. */
+static double once(const struct benchmark *b, long n)
 {
-	double took[64];
+	uint64_t t = now();
+	b->op(n);
+	return (double)(now() - t) / n;
+}
+
+#define MAX_ROUNDS 1000
+
+/* alternate measures both settings of a switch. */
+static void alternate(const struct benchmark *b, long n, int rounds, int file)
+{
+	static double took[2][MAX_ROUNDS], ratio[MAX_ROUNDS];
+	for (int i = 0; i < 2 * rounds; i++) {
+		int set = (i ^ i >> 1) & 1;
+		need(pwrite(file, set ? "1" : "0", 1, 0) == 1, "the switch");
+		took[set][i / 2] = once(b, n);
+	}
+	for (int i = 0; i < rounds; i++)
+		ratio[i] = took[1][i] / took[0][i];
+	qsort(took[0], rounds, sizeof(double), ascending);
+	qsort(took[1], rounds, sizeof(double), ascending);
+	qsort(ratio, rounds, sizeof(double), ascending);
+	printf("%s %.1f %.1f %.4f\n", b->name, took[0][rounds / 2], took[1][rounds / 2], ratio[rounds / 2]);
+}
+
+/* run measures one benchmark, in a child so that nothing of it is left. */
+static void run(const struct benchmark *b, uint64_t ns, int rounds, int file)
+{
+	static double took[MAX_ROUNDS];
 	b->setup();
 	long n = 1;
 	for (;;) { /* find out how many operations a round has; this warms up as well */
@@ -529,13 +559,14 @@ static void run(const struct benchmark *b, uint64_t ns, int rounds)
 	}
 	if (n < 1)
 		n = 1;
-	for (int i = 0; i < rounds; i++) {
-		uint64_t t = now();
-		b->op(n);
-		took[i] = (double)(now() - t) / n;
+	if (file >= 0) {
+		alternate(b, n, rounds, file);
+	} else {
+		for (int i = 0; i < rounds; i++)
+			took[i] = once(b, n);
+		qsort(took, rounds, sizeof took[0], ascending);
+		printf("%s %.1f %.1f\n", b->name, took[rounds / 2], took[0]);
 	}
-	qsort(took, rounds, sizeof took[0], ascending);
-	printf("%s %.1f %.1f\n", b->name, took[rounds / 2], took[0]);
 	fflush(stdout);
 	if (child > 0)
 		kill(child, SIGKILL);
@@ -546,16 +577,18 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "--nothing"))
 		_exit(0);
-	int option, ms = 20, rounds = 5;
-	while ((option = getopt(argc, argv, "t:r:")) != -1) {
+	int option, ms = 20, rounds = 5, file = -1;
+	while ((option = getopt(argc, argv, "t:r:a:")) != -1) {
 		if (option == 't')
 			ms = atoi(optarg);
 		else if (option == 'r')
 			rounds = atoi(optarg);
+		else if (option == 'a')
+			need((file = open(optarg, O_WRONLY | O_CLOEXEC)) >= 0, optarg);
 		else
 			return 2;
 	}
-	if (ms < 1 || rounds < 1 || rounds > 64)
+	if (ms < 1 || rounds < 1 || rounds > MAX_ROUNDS)
 		return 2;
 	self = realpath(argv[0], NULL);
 	need(self != NULL, argv[0]);
@@ -573,7 +606,7 @@ int main(int argc, char **argv)
 		need(p >= 0, "fork");
 		if (!p) {
 			alarm(60);
-			run(b, ms * 1000000ull, rounds);
+			run(b, ms * 1000000ull, rounds, file);
 		}
 		int status;
 		waitpid(p, &status, 0);
