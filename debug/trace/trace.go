@@ -51,9 +51,9 @@ func (t *Trace) Arch() string {
 
 // Reader reads a trace again and again while its guest runs.
 type Reader struct {
-	w    *tracewindow.Window
-	at   tracewindow.Position
-	t    *Trace
+	w  *tracewindow.Window
+	at tracewindow.Position
+	t  *Trace
 }
 
 // NewReader opens the trace at an address of guest memory. Errors are those of tracewindow.Open.

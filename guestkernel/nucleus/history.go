@@ -33,8 +33,7 @@ func (a *frameAllocator) calledBy(t *context) {
 	}
 	c := &a.by
 	c.task, c.cpu = taskOf(t.Goroutine()), uint8(thisCPU())
-	f := callChain{fp: t.FramePointer()}
-	f.caller() // it is in this package's own function
+	f := callersOf(t)
 	for n := range c.stack {
 		if pc := f.caller() - k.info.KernelVirt; pc < k.info.KernelSize {
 			c.stack[n] = uint32(pc)
@@ -44,6 +43,14 @@ func (a *frameAllocator) calledBy(t *context) {
 
 // callChain walks frame pointers upwards. The stack may be spoiled: nothing is loaded that is not mapped.
 type callChain struct{ fp, page uint64 }
+
+// callersOf are the functions that led to t's call of the nucleus, without this package's own. The call has just loaded its arguments from
+// the stack, so that page is mapped.
+func callersOf(t *context) callChain {
+	f := callChain{fp: t.FramePointer(), page: t.SP() &^ (pageSize - 1)}
+	f.caller()
+	return f
+}
 
 // caller is the next return address, 0 at the end.
 func (f *callChain) caller() (pc uint64) {

@@ -76,8 +76,7 @@ func traceEvent(kind tracewindow.Kind, code uint16, a0, a1, a2, a3 uint64) {
 
 // traceFrame records an allocation or release that a goroutine asked for: by whom, from its frame pointers.
 func traceFrame(kind tracewindow.Kind, t *context, phys, owner, order uint64) {
-	f := callChain{fp: t.FramePointer()}
-	f.caller() // it is in this package's own function
+	f := callersOf(t)
 	by := f.caller()
 	traceEvent(kind, uint16(owner), phys, order, by, f.caller())
 }
