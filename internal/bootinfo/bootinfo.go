@@ -119,7 +119,7 @@ type Info struct {
 	GICD         uint64   // arm64: GPA of the distributor; amd64: 0
 	GICR         uint64   // arm64: GPA of the first redistributor (128 KiB each); amd64: 0
 	TimerIRQ     uint32   // arm64: INTID of the EL1 virtual timer; amd64: 0
-	Flags        uint32   // reserved, 0
+	Flags        uint32   // FlagText
 	Trace, Debug Window
 	Doorbell     uint64 // amd64: I/O port, arm64: GPA, that takes 32-bit doorbell values (internal/debugwindow); 0: none
 

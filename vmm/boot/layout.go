@@ -71,6 +71,7 @@ func LayoutOf(arch string) (*Layout, error) {
 			devices: amd64.DeviceRanges, hidden: amd64.HiddenPages(), early: amd64.EarlyVectors,
 			info: func(i *bootinfo.Info) {
 				i.UART, i.PowerPort, i.IOAPIC, i.Doorbell = amd64.UART, amd64.PowerPort, amd64.IOAPIC, amd64.Doorbell
+				i.Flags = bootinfo.FlagText
 			},
 			tables: func(mem pagetable.Memory, root uint64) mapper {
 				return &amd64table.Table{Root: root, Mem: mem}
@@ -84,6 +85,7 @@ func LayoutOf(arch string) (*Layout, error) {
 			devices: arm64.DeviceRanges, hidden: arm64.HiddenPages(), early: arm64.EarlyVectors,
 			info: func(i *bootinfo.Info) {
 				i.UART, i.GICD, i.GICR, i.TimerIRQ, i.Doorbell = arm64.UART, arm64.GICD, arm64.GICR, arm64.TimerIRQ, arm64.Doorbell
+				i.Flags = bootinfo.FlagText
 			},
 			tables: func(mem pagetable.Memory, root uint64) mapper {
 				return &arm64table.Table{Root: root, Mem: mem}

@@ -251,7 +251,7 @@ func (g *guest) addDevices() error {
 	if err := addUART(g.m, g.early); err != nil {
 		return err
 	}
-	g.bell.mark = g.plantedDevice()
+	g.bell.mark, g.bell.text = g.plantedDevice(), printer(g.m.Memory(), g.early)
 	if err := addDoorbell(g.m, &g.bell); err != nil {
 		return err
 	}

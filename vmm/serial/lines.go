@@ -21,9 +21,22 @@ const maxLine = 512
 // NewLines writes to w.
 func NewLines(w io.Writer) *Lines { return &Lines{w: w, buf: make([]byte, 0, maxLine)} }
 
+// Print takes a piece of text.
+func (l *Lines) Print(text []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range text {
+		l.putLocked(b)
+	}
+}
+
 func (l *Lines) put(b byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.putLocked(b)
+}
+
+func (l *Lines) putLocked(b byte) {
 	l.buf = append(l.buf, b)
 	switch {
 	case b == '\n' || len(l.buf) == maxLine:

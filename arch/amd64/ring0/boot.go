@@ -187,6 +187,7 @@ func InitMachine(info *bootinfo.Info) {
 	initClock(info.CounterHz, info.WallClock)
 	initIOAPIC(info)
 	powerPort, doorbellPort = uint16(info.PowerPort), uint16(info.Doorbell)
+	initText(info)
 }
 
 // Features that enableFeatures found, for reports and for the trap code.

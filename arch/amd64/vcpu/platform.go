@@ -41,7 +41,7 @@ const (
 	PowerPort = 0x604
 	// Doorbell is the port through which the kernel tells the debugger (internal/debugwindow): 32-bit writes.
 	Doorbell       = 0x608
-	DoorbellSize   = 4
+	DoorbellSize   = 8 // and the port that prints (bootinfo.FlagText)
 	DoorbellIsPort = true
 
 	IOAPIC     = 0xfec0_0000

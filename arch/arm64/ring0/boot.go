@@ -69,6 +69,7 @@ func InitMachine(info *bootinfo.Info) {
 	if info.Doorbell != 0 {
 		doorbell = info.DirectMap + info.Doorbell
 	}
+	initText(info)
 	initClock(info.CounterHz, info.WallClock)
 	initGIC(info)
 	initCaches()

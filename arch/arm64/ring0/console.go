@@ -14,13 +14,20 @@ const (
 
 var uart uint64 = uartDefault
 
-// ConsoleWrite writes n bytes at p to the early console, one register write a byte. The
-// monitor's transmitter is always ready. Callers serialise.
+// ConsoleWrite writes n bytes at p to the early console: by the page where the monitor takes text, else one register write a byte. The
+// monitor's transmitter is always ready. It needs nothing but this package's data and may print a kernel's last words. Callers serialise.
 func ConsoleWrite(p uintptr, n int) {
+	if textFrame != 0 {
+		printText(p, n)
+		return
+	}
 	for i := range n {
 		MMIOWrite32(uart, uint32(*(*byte)(pointer(uint64(p) + uint64(i)))))
 	}
 }
+
+// tellText has the monitor print the page.
+func tellText() { MMIOWrite32(doorbell+bootinfo.TextRegister, textFrame) }
 
 // PowerOff ends the machine with a code of package bootinfo. It does not return.
 func PowerOff(code int) {
