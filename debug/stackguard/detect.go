@@ -22,47 +22,35 @@ func (g *Guard) mismatchLocked(slot int) *report.Event {
 	if err != nil {
 		return nil
 	}
-	s := g.sleepers[slot]
-	if s != nil && s.hits > 0 {
-		return nil
+	ev := &classify.Evidence{Changed: true, Victim: classTask(&e)}
+	asleep := int64(0)
+	switch s, p := g.sleepers[slot], g.last[slot]; {
+	case s != nil:
+		if s.hits > 0 {
+			return nil
+		}
+		ev.Armed, asleep = s.watch != nil && s.beside < flood, max(g.c.Now()-s.at, 1)
+	case p.tid == int(e.TID) && p.sleep == e.Parks:
+		if p.hits > 0 {
+			return nil
+		}
+		ev.Armed, asleep = p.watched, max(p.to-p.from, 1)
 	}
-	if s == nil {
-		s = &sleep{entry: e}
-	}
-	ev := &classify.Evidence{Changed: true, Armed: s.watch != nil && s.beside < flood, Victim: classTask(&e)}
 	v := classify.Judge(ev)
 	event := &report.Event{
 		T: g.c.Now(), Kind: report.KindChange, Rule: string(v.Rule), Verdict: v.Title, Because: v.Because, Next: v.Next, VCPU: int(e.CPU), Engine: "comparison",
 		Victim: &report.Victim{
 			Task: &report.Task{ID: int(e.TID), Name: e.Name, Call: g.call(&e)}, What: "kernel stack",
-			Asleep: g.counterNS(&e), Stack: g.where(&e),
+			Asleep: asleep, Stack: g.where(&e),
 		},
 	}
-	offset := uint64(0)
-	for i, st := range e.Valid() {
-		from := st.Keep
-		if i > 0 || st.Kind == debugwindow.StackFixed {
-			from = st.SP
-		}
-		if from == 0 || from >= st.Hi || st.Hi-from > maxSnapshot {
-			continue
-		}
-		old := g.read(nil, e.Snapshot+offset, int(st.Hi-from))
-		now := g.read(nil, from, int(st.Hi-from))
-		offset += st.Hi - from
-		if len(old) != len(now) || len(old) == 0 {
-			continue
-		}
-		first, last := differ(old, now)
-		if first < 0 {
-			continue
-		}
-		event.Victim.Lo, event.Victim.Hi, event.Victim.SP = report.Address(st.Lo), report.Address(st.Hi), report.Address(from)
-		event.At = report.Address(from + uint64(first))
-		event.Old, event.New = report.Hex(old[first:last+1]), report.Hex(now[first:last+1])
-		event.Victim.Zone = classify.Stack{Span: classify.Span{Lo: st.Lo, Hi: st.Hi}, SP: from, Frame: savedFrame}.Zone(from + uint64(first)).String()
-		event.Because = append(event.Because, fmt.Sprintf("%d bytes from %#x on; the last comparison was when it fell asleep", last+1-first, from+uint64(first)))
-		break
+	if d := g.difference(&e); d != nil {
+		st := d.stack
+		event.Victim.Lo, event.Victim.Hi, event.Victim.SP = report.Address(st.Lo), report.Address(st.Hi), report.Address(d.from)
+		event.At = report.Address(d.at)
+		event.Old, event.New = report.Hex(d.old), report.Hex(d.now)
+		event.Victim.Zone = classify.Stack{Span: classify.Span{Lo: st.Lo, Hi: st.Hi}, SP: d.from, Frame: savedFrame}.Zone(d.at).String()
+		event.Because = append(event.Because, fmt.Sprintf("%d bytes from %#x on; the last comparison was when it fell asleep", len(d.old), d.at))
 	}
 	if event.Victim.Hi == 0 {
 		// The kernel says it differs and the monitor sees no difference: believe neither.
@@ -79,13 +67,35 @@ func (g *Guard) mismatchLocked(slot int) *report.Event {
 	return event
 }
 
-// counterNS is how long a task has been asleep by its own clock. The guest's counter of this moment is not known without an
-// ioctl, so the monitor's record of the park counts where there is one.
-func (g *Guard) counterNS(e *debugwindow.Entry) int64 {
-	if s := g.sleepers[e.Slot]; s != nil {
-		return max(g.c.Now()-s.at, 1)
+// difference is where a stack differs from its snapshot, in the first of an entry's stacks that does.
+type difference struct {
+	stack    debugwindow.Stack
+	from, at uint64 // GVA: of what was compared, and of the first byte that differs
+	old, now []byte // from there to the last one
+}
+
+// difference compares the stacks of an entry with the kernel's snapshot of them; nil: nothing is seen to differ.
+func (g *Guard) difference(e *debugwindow.Entry) *difference {
+	offset := uint64(0)
+	for i, st := range e.Valid() {
+		from := st.Keep
+		if i > 0 || st.Kind == debugwindow.StackFixed {
+			from = st.SP
+		}
+		if from == 0 || from >= st.Hi || st.Hi-from > maxSnapshot {
+			continue
+		}
+		old := g.read(nil, e.Snapshot+offset, int(st.Hi-from))
+		now := g.read(nil, from, int(st.Hi-from))
+		offset += st.Hi - from
+		if len(old) != len(now) || len(old) == 0 {
+			continue
+		}
+		if first, last := differ(old, now); first >= 0 {
+			return &difference{st, from, from + uint64(first), old[first : last+1], now[first : last+1]}
+		}
 	}
-	return 0
+	return nil
 }
 
 // differ is the first and the last index at which a and b, of one length, differ; -1 for nowhere.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"ringo/debug/hit"
 	"ringo/debug/report"
@@ -97,7 +98,9 @@ type Config struct {
 	// Translate is the GPA of a kernel GVA through the page tables at GPA root.
 	Translate func(root, gva uint64) (gpa uint64, ok bool)
 	// Engine may be nil: then only Detect works, and Unavailable says why.
-	Engine      Engine
+	Engine Engine
+	// Still runs f while no vCPU is in the guest or serves an exit, not on a vCPU's thread. Nil: only sleeps that the kernel rings for are protected.
+	Still       func(f func()) error
 	Unavailable string
 	// Symbols are the kernel's; asked for once something has been found. It may answer nil.
 	Symbols func() *symbols.Table
@@ -135,11 +138,15 @@ type Guard struct {
 	count    counters
 	table    *symbols.Table
 	loaded   bool
+	seen     map[int]seen  // by slot: the sleep that the last look has found
+	sweeper  *sweeper      // nil: none runs
+	spent    time.Duration // for protection, on the guest's time, since the sweeper has looked
 }
 
 // past is what is remembered of a sleep that has ended.
 type past struct {
 	tid            int
+	sleep          uint64 // Parks
 	from, to       int64
 	hits, reports  int
 	watched, wrong bool // wrong: its stack was not what it had been
@@ -153,7 +160,9 @@ type counters struct {
 
 // New makes a guard that is off.
 func New(c Config) *Guard {
-	g := &Guard{c: c, rules: c.Allow, sleepers: make(map[int]*sleep), pages: make(map[uint64][]*span), last: make(map[int]past), runs: make(runs)}
+	g := &Guard{
+		c: c, rules: c.Allow, sleepers: make(map[int]*sleep), pages: make(map[uint64][]*span), last: make(map[int]past), runs: make(runs), seen: make(map[int]seen),
+	}
 	if g.rules == nil {
 		g.rules = DefaultRules
 	}
@@ -174,7 +183,9 @@ var (
 func (g *Guard) SetMode(m Mode) error {
 	g.mu.Lock()
 	closing, err := g.setModeLocked(m)
+	ended := g.sweepLocked(err == nil && m == Attribute)
 	g.mu.Unlock()
+	ended.wait()
 	closeAll(closing)
 	return err
 }
@@ -264,7 +275,9 @@ func (g *Guard) Close() {
 	g.mu.Lock()
 	g.mode = Off
 	closing := g.wakeAllLocked()
+	ended := g.sweepLocked(false)
 	g.mu.Unlock()
+	ended.wait()
 	closeAll(closing)
 }
 

@@ -1,6 +1,8 @@
 package stackguard
 
 import (
+	"time"
+
 	"ringo/debug/classify"
 	"ringo/debug/hit"
 	"ringo/internal/debugwindow"
@@ -43,6 +45,7 @@ type span struct {
 
 // Doorbell serves one ring. On the thread of the vCPU that rang, which goes on when it returns.
 func (g *Guard) Doorbell(code, slot uint32) {
+	defer g.spend(time.Now())
 	g.flushOf(int(slot))
 	switch code {
 	case debugwindow.BellPark:
@@ -186,7 +189,7 @@ const savedFrame = 64
 func (g *Guard) wakeLocked(s *sleep) Watch {
 	g.forgetLocked(s)
 	g.last[s.entry.Slot] = past{
-		tid: int(s.entry.TID), from: s.at, to: g.c.Now(), hits: s.hits, reports: s.reports, watched: s.watch != nil && s.beside <= flood,
+		tid: int(s.entry.TID), sleep: s.entry.Parks, from: s.at, to: g.c.Now(), hits: s.hits, reports: s.reports, watched: s.watch != nil && s.beside <= flood,
 		wrong: g.last[s.entry.Slot].wrong,
 	}
 	return s.watch

@@ -201,8 +201,10 @@ func (t *Task) Sleep(c <-chan struct{}, deadline time.Time) wait.Result {
 //
 //go:noinline
 func (t *Task) waitApart(c <-chan struct{}, expired <-chan time.Time) wait.Result {
-	var gap [4096 + 512]byte
-	keep(&gap)
+	if touch {
+		var gap [4096 + 512]byte
+		keep(&gap)
+	}
 	room()
 	return t.wait(c, expired)
 }
@@ -211,9 +213,14 @@ func (t *Task) waitApart(c <-chan struct{}, expired <-chan time.Time) wait.Resul
 //
 //go:noinline
 func room() {
-	var some [4096 + 512]byte
-	keep(&some)
+	if touch {
+		var some [4096 + 512]byte
+		keep(&some)
+	}
 }
+
+// touch is never true: the frames are to be large, not cleared at each sleep.
+var touch bool
 
 // keep makes the compiler believe that p's bytes matter.
 //
@@ -276,8 +283,10 @@ func (t *Task) sleepKillable(c <-chan struct{}) (killed bool) {
 //
 //go:noinline
 func (t *Task) killableApart(c <-chan struct{}) (killed bool) {
-	var gap [4096 + 512]byte
-	keep(&gap)
+	if touch {
+		var gap [4096 + 512]byte
+		keep(&gap)
+	}
 	room()
 	return t.killable(c)
 }

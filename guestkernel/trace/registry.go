@@ -63,9 +63,9 @@ type Slot struct {
 	e        *debugwindow.Task
 	index    int
 	snapshot []byte
-	taken    int // bytes of it that are valid, 0: none was taken for this park
-	rung     bool
-	brief    uint32 // brief sleeps in a row
+	taken    int    // bytes of it that are valid, 0: none was taken for this park
+	rung     bool   // BellPark was
+	covered  bool   // Cover was set
 	entered  uint64 // counter value at Look, 0: not looked at
 	told     bool   // the call's Enter event has been written
 }
@@ -251,7 +251,8 @@ func (s *Slot) Park(wait debugwindow.Wait) {
 		return
 	}
 	if !s.watched() {
-		atomic.AddUint64(&s.r.Header().Compared, 1)
+		s.covered = true
+		atomic.StoreUint64(&e.Cover, e.Parks<<debugwindow.CoverShift|debugwindow.CoverOpen)
 		return
 	}
 	s.rung = true
@@ -272,26 +273,32 @@ func (s *Slot) place() (st debugwindow.Stack, fp uintptr) {
 	}
 }
 
-// Two tasks that wake each other thousands of times would spend their time in bells. So of a task that has slept alwaysWatched times
-// in a row for less than a second, one sleep in oneWatched is protected, and the others are compared only. A task with a fixed stack
-// is always watched.
-const (
-	alwaysWatched = 32
-	oneWatched    = 128
-)
-
-// watched decides whether the monitor protects the sleep that begins.
+// watched decides whether the monitor is asked at once to protect the sleep that begins. Two tasks that wake each other thousands of times would
+// spend their time in bells, so it is always only for a task with a fixed stack, and otherwise as long as the monitor gives credit.
 func (s *Slot) watched() bool {
-	return s.brief < alwaysWatched || s.brief%oneWatched == 0 || s.e.Stacks[1].SP != 0
+	if s.e.Stacks[1].SP != 0 {
+		return true
+	}
+	credit := &s.r.Header().Credit
+	for n := atomic.LoadUint32(credit); n > 0; n = atomic.LoadUint32(credit) {
+		if atomic.CompareAndSwapUint32(credit, n, n-1) {
+			return true
+		}
+	}
+	return false
 }
 
-// slept counts a sleep that ends now.
-func (s *Slot) slept() {
-	if h := s.r.Header(); s.r.counter()-s.e.Since < h.CounterHz {
-		s.brief++
-	} else {
-		s.brief = 0
+// uncover ends what Park began, and says whether the monitor has protected the stacks.
+func (s *Slot) uncover() (closed bool) {
+	closed = s.rung
+	if s.covered {
+		closed = atomic.SwapUint64(&s.e.Cover, 0)&(1<<debugwindow.CoverShift-1) == debugwindow.CoverClosed
+		if !closed {
+			atomic.AddUint64(&s.r.Header().Compared, 1)
+		}
 	}
+	s.rung, s.covered = false, false
+	return closed
 }
 
 // Wake says that the task runs again; how is for the trace: 0 woken, 1 interrupted, 2 timed out. It reports false when the stack was written to meanwhile (GuardDetect).
@@ -299,20 +306,18 @@ func (s *Slot) Wake(how uint64) (intact bool) {
 	if s == nil {
 		return true
 	}
+	if s.uncover() {
+		s.ring(debugwindow.BellWake) // before the comparison, which would map the pages read-only
+	}
 	intact = s.taken == 0 || s.unchanged()
 	if !intact {
 		atomic.AddUint32(&s.r.Header().Mismatches, 1)
 		s.ring(debugwindow.BellMismatch)
 	}
-	if s.rung {
-		s.rung = false
-		s.ring(debugwindow.BellWake)
-	}
-	s.slept()
-	e := s.e
-	s.emit(tracewindow.Wake, 0, s.r.counter()-e.Since, how, 0, 0)
+	e, now := s.e, s.r.counter()
+	s.emit(tracewindow.Wake, 0, now-e.Since, how, 0, 0)
 	e.Begin()
-	e.State, e.Wait, e.Since = debugwindow.TaskRunning, debugwindow.WaitNone, s.r.counter()
+	e.State, e.Wait, e.Since = debugwindow.TaskRunning, debugwindow.WaitNone, now
 	e.Stacks[0].SP, e.Stacks[0].Keep = 0, 0
 	e.Snapshot, e.SnapshotSize = 0, 0
 	e.End()

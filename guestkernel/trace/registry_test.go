@@ -3,6 +3,7 @@ package trace
 import (
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -120,6 +121,7 @@ func TestDoorbellsOnlyWhenArmed(t *testing.T) {
 		t.Fatalf("rung %v without a guard", rung.rung)
 	}
 	r.Header().Guard = debugwindow.GuardAttribute
+	r.Header().Credit = 2
 	aCaller(s, nothing)
 	want := []uint32{debugwindow.Bell(debugwindow.BellPark, 0), debugwindow.Bell(debugwindow.BellWake, 0)}
 	if len(rung.rung) != 2 || rung.rung[0] != want[0] || rung.rung[1] != want[1] {
@@ -185,26 +187,56 @@ func TestParkOnAStackThatGrows(t *testing.T) {
 	}
 }
 
-// A task that sleeps again and again is protected now and then, and counted; a long sleep makes it one like others.
-func TestBriefSleepsAreSampled(t *testing.T) {
+// Sleeps ring for protection as long as there is credit; the others may be covered by the monitor while they last, ring if they were, and are
+// counted if not.
+func TestSleepsAreCovered(t *testing.T) {
 	r, w, rung := open(t)
-	r.Header().Guard, r.Header().CounterHz = debugwindow.GuardAttribute, 1<<40
+	r.Header().Guard, r.Header().Credit = debugwindow.GuardAttribute, 1
 	s := r.Add(7, 7, 1, "sh")
 	s.Bind(0)
-	const sleeps = alwaysWatched + 2*oneWatched
-	for range sleeps {
-		aCaller(s, func() {})
+	for i, row := range []struct {
+		name     string
+		closes   bool
+		bells    []uint32
+		compared uint64
+	}{
+		{"on credit", false, []uint32{debugwindow.BellPark, debugwindow.BellWake}, 0},
+		{"brief", false, nil, 1},
+		{"covered", true, []uint32{debugwindow.BellWake}, 1},
+		{"brief again", false, nil, 2},
+	} {
+		rung.rung = nil
+		aCaller(s, func() {
+			sleep, cover := w.Cover(0)
+			want := uint64(debugwindow.CoverOpen)
+			if row.name == "on credit" {
+				sleep, want = uint64(i+1), debugwindow.CoverNone
+			}
+			if sleep != uint64(i+1) || cover != want {
+				t.Errorf("%s: sleep %d, cover %d", row.name, sleep, cover)
+			}
+			if row.closes {
+				r.Task(0).Cover++
+			}
+		})
+		var want []uint32
+		for _, b := range row.bells {
+			want = append(want, debugwindow.Bell(b, 0))
+		}
+		if !slices.Equal(rung.rung, want) || w.Compared() != row.compared {
+			t.Errorf("%s: rung %v, want %v; %d compared", row.name, rung.rung, want, w.Compared())
+		}
+		if _, cover := w.Cover(0); cover != debugwindow.CoverNone {
+			t.Errorf("%s: awake, cover %d", row.name, cover)
+		}
 	}
-	watched := len(rung.rung) / 2
-	if watched < alwaysWatched+1 || watched > alwaysWatched+3 || w.Compared() != uint64(sleeps-watched) {
-		t.Errorf("%d sleeps: %d watched, %d compared", sleeps, watched, w.Compared())
-	}
-	r.Header().CounterHz = 0 // any sleep is a long one
-	aCaller(s, func() {})
+	// With a fixed stack, always.
+	s.SetFixed(0x1000, 0x3000, 0)
+	s.SetFixedSP(0x2000)
 	rung.rung = nil
 	aCaller(s, func() {})
 	if len(rung.rung) != 2 {
-		t.Errorf("after a long sleep: %v", rung.rung)
+		t.Errorf("a fixed stack: rung %v", rung.rung)
 	}
 }
 

@@ -22,7 +22,7 @@ import "unsafe" // for sizes and offsets
 // Magic and Version open the window. The monitor gives zeroed memory; the kernel writes Magic last.
 const (
 	Magic   = 0x4742_4445_474e_4952 // "RINGEDBG"
-	Version = 2
+	Version = 3
 )
 
 // Sizes, in bytes.
@@ -42,8 +42,9 @@ const (
 	// Task.Snapshot, compares when the task wakes, and rings BellMismatch when they differ, before the
 	// task runs on. No bell otherwise.
 	GuardDetect = 1 << 0
-	// GuardAttribute: the kernel rings BellPark when a task has stopped running on its stacks and BellWake
-	// before it runs on them again; of a task that sleeps briefly again and again, only now and then (Header.Compared).
+	// GuardAttribute: the kernel rings BellPark when a task has stopped running on its stacks, if it has a fixed stack or Header.Credit
+	// says so. Of all other sleeps it sets Task.Cover, and the monitor may protect them later. BellWake is rung before the task runs
+	// on stacks that are protected.
 	GuardAttribute = 1 << 1
 )
 
@@ -56,6 +57,16 @@ const (
 	BellMismatch = 3 // slot's stack differs from its snapshot (GuardDetect)
 	BellStack    = 4 // slot got or lost a fixed stack
 	BellMark     = 5 // a mark of a test program: the low 24 bits are its number
+)
+
+// Task.Cover: the number of the sleep (Task.Parks) shifted by CoverShift, and one of these. The kernel stores CoverOpen when a task has parked, and
+// exchanges the word for 0 before the task runs on its stacks again: CoverClosed then is a BellWake. The monitor changes CoverOpen to
+// CoverClosed only while no vCPU is in the guest, so that neither side can miss what the other one did.
+const (
+	CoverNone   = 0 // awake, or not to be protected
+	CoverOpen   = 1 // asleep; the monitor may protect the stacks
+	CoverClosed = 2 // asleep; the monitor has
+	CoverShift  = 2
 )
 
 // Bell makes a doorbell value.
@@ -142,6 +153,9 @@ type Task struct {
 	// it of [Stacks[1].SP, Stacks[1].Hi). 0: none.
 	Snapshot     uint64
 	SnapshotSize uint64
+
+	// Cover is written without Seq; see CoverOpen.
+	Cover uint64
 }
 
 // CPU is the entry of a CPU. All but Task is written once, at boot.
@@ -238,9 +252,12 @@ type Header struct {
 	Runtime RuntimeLayout
 
 	Started uint64 // counter value at the kernel's first instruction
-	// Compared are the sleeps that GuardAttribute was on for and BellPark was not rung, as the task sleeps too often: only GuardDetect
-	// looked after them.
+	// Compared are the sleeps that GuardAttribute was on for and that ended before the monitor had protected them: only GuardDetect looked
+	// after them.
 	Compared uint64
+	// Credit is how many more sleeps may ring BellPark; the monitor gives, the kernel takes.
+	Credit uint32
+	_      uint32
 }
 
 // The structs must have the sizes that the strides say.

@@ -72,6 +72,33 @@ func (w *Window) Compared() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
+// CreditAddress is the GPA of the 32-bit word Header.Credit.
+func (w *Window) CreditAddress() uint64 { return w.base + uint64(unsafe.Offsetof(Header{}.Credit)) }
+
+// CoverAddress is the GPA of the 64-bit word Task.Cover of a slot.
+func (w *Window) CoverAddress(slot int) uint64 {
+	return w.base + uint64(w.Header.TaskOffset) + uint64(slot)*TaskSize + uint64(unsafe.Offsetof(Task{}.Cover))
+}
+
+// Cover is Task.Cover of a slot: the sleep it speaks of, as Task.Parks, and CoverNone, CoverOpen or CoverClosed.
+func (w *Window) Cover(slot int) (sleep, cover uint64) {
+	var b [8]byte
+	if slot < 0 || slot >= int(w.Header.Tasks) || w.mem.Peek(w.CoverAddress(slot), b[:]) != len(b) {
+		return 0, CoverNone
+	}
+	v := binary.LittleEndian.Uint64(b[:])
+	return v >> CoverShift, v & (1<<CoverShift - 1)
+}
+
+// High is how many slots have been used: [0, High).
+func (w *Window) High() int {
+	var b [4]byte
+	if w.mem.Peek(w.base+uint64(unsafe.Offsetof(Header{}.High)), b[:]) != len(b) {
+		return 0
+	}
+	return int(min(binary.LittleEndian.Uint32(b[:]), w.Header.Tasks))
+}
+
 // Entry is a task's entry as it was read.
 type Entry struct {
 	Task
@@ -180,13 +207,8 @@ func Printable(b []byte) string {
 
 // Tasks reads the entries of all tasks that exist, dead ones whose slot has not been used again included.
 func (w *Window) Tasks() []Entry {
-	var high [4]byte
-	n := 0
-	if w.mem.Peek(w.base+uint64(unsafe.Offsetof(Header{}.High)), high[:]) == len(high) {
-		n = int(min(binary.LittleEndian.Uint32(high[:]), w.Header.Tasks))
-	}
 	var out []Entry
-	for slot := range n {
+	for slot := range w.High() {
 		if e, err := w.Task(slot); err == nil && (e.State != TaskFree || e.Torn) {
 			out = append(out, e)
 		}

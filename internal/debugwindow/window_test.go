@@ -46,10 +46,11 @@ func TestLayoutIsPinned(t *testing.T) {
 		name      string
 		got, want uintptr
 	}{
-		{"Header", unsafe.Sizeof(h), 648}, {"Header.Guard", unsafe.Offsetof(h.Guard), 12}, {"Header.Frames", unsafe.Offsetof(h.Frames), 104},
+		{"Header", unsafe.Sizeof(h), 656}, {"Header.Guard", unsafe.Offsetof(h.Guard), 12}, {"Header.Frames", unsafe.Offsetof(h.Frames), 104},
 		{"Header.Threads", unsafe.Offsetof(h.Threads), 520}, {"Header.Runtime", unsafe.Offsetof(h.Runtime), 576},
-		{"Task", unsafe.Sizeof(task), 296}, {"Task.G", unsafe.Offsetof(task.G), 56}, {"Task.Call", unsafe.Offsetof(task.Call), 80},
+		{"Task", unsafe.Sizeof(task), 304}, {"Task.G", unsafe.Offsetof(task.G), 56}, {"Task.Call", unsafe.Offsetof(task.Call), 80},
 		{"Task.Stacks", unsafe.Offsetof(task.Stacks), 136}, {"Task.Snapshot", unsafe.Offsetof(task.Snapshot), 280},
+		{"Task.Cover", unsafe.Offsetof(task.Cover), 296}, {"Header.Credit", unsafe.Offsetof(h.Credit), 648},
 		{"CPU", unsafe.Sizeof(cpu), 192}, {"CPU.Stacks", unsafe.Offsetof(cpu.Stacks), 32},
 		{"Stack", unsafe.Sizeof(Stack{}), 40}, {"FrameHistory", unsafe.Sizeof(FrameHistory{}), 72},
 	} {

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -85,6 +86,15 @@ func (g *guest) watch() error {
 			return w.PA, w.Result == pagetable.WalkMapped
 		},
 		Engine: guardEngine{g.watches.owner.Pages(), g.m},
+		Still: func(f func()) error {
+			release, err := g.m.Pause(context.Background())
+			if err != nil {
+				return err
+			}
+			defer release()
+			f()
+			return nil
+		},
 		Symbols: func() *symbols.Table {
 			t, _ := g.symbols() // without them a report has addresses
 			return t
