@@ -41,6 +41,7 @@ type Task struct {
 	Name    string
 	Path    string // on this side
 	Timeout time.Duration
+	Turn    string `json:",omitempty"` // as Program.Turn
 }
 
 // Result is what became of one program.
@@ -102,7 +103,7 @@ var (
 func (b Batch) driverArgs() []string {
 	var args []string
 	for _, p := range b.Programs {
-		args = append(args, "-t", strconv.FormatInt(max(1, p.Timeout.Milliseconds()), 10), p.Name, guestFolder+"/"+p.Name)
+		args = append(args, "-t", strconv.FormatInt(max(1, p.Timeout.Milliseconds()), 10), p.Name, guestFolder+"/"+p.place())
 	}
 	return args
 }
@@ -190,8 +191,10 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 		o.CommandLine, o.Log = "strace debug=htrace", &log // the second is for the report of a crash
 	}
 	o.Add = append(o.Add, guest.Addition{Host: b.Folder + "/.driver", Guest: guestDriver})
-	for _, p := range b.Programs {
-		o.Add = append(o.Add, guest.Addition{Host: p.Path, Guest: guestFolder + "/" + p.Name})
+	for i, p := range b.Programs {
+		if i == 0 || b.Programs[i-1].place() != p.place() {
+			o.Add = append(o.Add, guest.Addition{Host: p.Path, Guest: guestFolder + "/" + p.place()})
+		}
 	}
 	for _, f := range b.Files {
 		o.Add = append(o.Add, guest.Addition{Host: b.Folder + "/" + f, Guest: guestFolder + "/" + f})
@@ -201,7 +204,19 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 	if o.Debug, err = b.guardOptions(&found); err != nil {
 		return err
 	}
+	turns := newTurner(b.Programs)
+	if turns != nil {
+		o.Live = turns.live
+		begun := w.begun
+		w.begun = func(name string) {
+			begun(name)
+			turns.begun(name)
+		}
+	}
 	outcome, err := guest.Run(ctx, o)
+	if turns != nil {
+		err = errors.Join(err, turns.failed())
+	}
 	guard := watched(outcome, found.Bytes())
 	if err == nil {
 		err = w.check()

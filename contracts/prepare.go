@@ -34,7 +34,8 @@ type Options struct {
 	Progress io.Writer
 	// Remember says to take baselines from earlier runs where nothing has changed.
 	Remember bool
-	Guard    string // of Ringo's guests, as for vmm run --guard
+	Guard    string   // of Ringo's guests, as for vmm run --guard
+	Turns    []string // as Suite.Turns
 }
 
 // Prepare finds, builds and stages the contracts and returns a suite that is ready to run, and what ends it. Everything
@@ -95,7 +96,7 @@ func Prepare(ctx context.Context, o Options) (*Suite, func(), error) {
 		Base: Batch{
 			Folder: stage, Kernel: filepath.Join(build, o.Arch, "ringo.elf"), CPUs: o.CPUs, Memory: o.Memory, Guard: o.Guard,
 		},
-		Roots: roots,
+		Roots: roots, Turns: o.Turns,
 	}
 	worker := filepath.Join(build, o.Arch, "vmm")
 	for _, needed := range []string{s.Base.Kernel, worker} {

@@ -28,6 +28,7 @@ type Program struct {
 	Dynamic bool          // its C library is loaded when it starts
 	Root    string        // name of the root file system it needs, "" for BusyBox's
 	Files   []string      // files and folders of the stage that it needs, as Batch.Files
+	Turn    string        // "" or the stack guard's mode during it, with which its name ends; see withTurns
 }
 
 // goSource is the file that makes a folder one contract, a Go program.

@@ -29,6 +29,7 @@ type Suite struct {
 	Baselines    *Store        // remembers baselines, may be nil
 	Known        Divergences
 	Report       func(Event) // called one at a time
+	Turns        []string    // modes of the stack guard that every program runs in, see withTurns; nil: Base says
 }
 
 // Event is progress: a contract was begun or judged.
@@ -46,7 +47,11 @@ func (s *Suite) Run(ctx context.Context) ([]Judgement, error) {
 	if err != nil {
 		return nil, err
 	}
-	judgements := make([]Judgement, len(s.Programs))
+	programs, size := s.Programs, max(1, s.BatchSize)
+	if n := len(s.Turns); n > 0 {
+		programs, baselines, size = withTurns(programs, s.Turns), sameTurns(baselines, n), inTurns(size, n)
+	}
+	judgements := make([]Judgement, len(programs))
 	var mu sync.Mutex
 	machine := s.Ringo
 	if s.Judged == OnLinux {
@@ -57,9 +62,9 @@ func (s *Suite) Run(ctx context.Context) ([]Judgement, error) {
 		defer mu.Unlock()
 		s.tell(Event{Began: name})
 	}
-	err = s.each(ctx, machine, s.Judged, s.Programs, max(1, s.BatchSize), begin, func(i int, r Result) {
-		p := s.Programs[i]
-		j := Judge(p, baselines[i], r, s.Known[p.Name])
+	err = s.each(ctx, machine, s.Judged, programs, size, begin, func(i int, r Result) {
+		p := programs[i]
+		j := Judge(p, baselines[i], r, s.Known[p.suiteName()])
 		mu.Lock()
 		defer mu.Unlock()
 		judgements[i] = j
@@ -130,7 +135,7 @@ func (s *Suite) enter(b *Batch, on string, p Program) {
 	if timeout == 0 {
 		timeout = s.Timeout
 	}
-	b.Programs = append(b.Programs, Task{Name: p.Name, Path: p.Binary, Timeout: timeout})
+	b.Programs = append(b.Programs, Task{Name: p.Name, Path: p.Binary, Timeout: timeout, Turn: p.Turn})
 	files := p.Files
 	if p.Dynamic {
 		files = append(slices.Clone(files), libraryFolder(p.Libc))

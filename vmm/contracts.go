@@ -46,6 +46,7 @@ type contractsRun struct {
 	Judged   string        `name:"on" enum:"ringo,linux" default:"ringo" help:"What is judged: Ringo, or Linux once more (to find out whether a contract is deterministic)."`
 	Remember bool          `default:"true" negatable:"" help:"Use baselines of earlier runs for programs that have not changed."`
 	Guard    string        `placeholder:"stacks[=MODE]" help:"Watch the kernel stacks of sleeping tasks as run does; a contract whose guest makes it report fails."`
+	Turns    []string      `name:"guard-turns" hidden:"" placeholder:"MODE[.N],..." help:"Run each contract in all these modes of the guard in turns."`
 	Explain  int           `default:"5" placeholder:"N" help:"Run the first N contracts that failed once more with tracing, and show the system calls' difference to Linux (0: none)."`
 	Host     string        `enum:"auto,kvm,hosted" default:"auto" help:"Where guests run, as for run."`
 	Paths    []string      `arg:"" optional:"" name:"path" help:"Folders, C sources or static binaries; the default is the suite."`
@@ -69,7 +70,7 @@ func (c *contractsRun) Run() error {
 		return err
 	}
 	defer closeSuite()
-	p := &contracts.Printer{W: os.Stdout, Terminal: term.IsTerminal(1), Total: len(s.Programs)}
+	p := &contracts.Printer{W: os.Stdout, Terminal: term.IsTerminal(1), Total: len(s.Programs) * max(1, len(c.Turns))}
 	s.Report = p.Event
 	judgements, err := s.Run(ctx)
 	if err != nil {
@@ -105,7 +106,7 @@ func (c *contractsRun) Run() error {
 func (c *contractsRun) options(ctx context.Context) (contracts.Options, error) {
 	o := contracts.Options{
 		Arch: c.Arch, Libc: c.Libc, Paths: c.Paths, CPUs: c.CPUs, Memory: uint64(c.Mem), Jobs: c.Jobs, Batch: 1,
-		Timeout: c.Timeout, Expect: c.Expect, Judged: c.Judged, Progress: os.Stderr, Remember: c.Remember, Guard: c.Guard,
+		Timeout: c.Timeout, Expect: c.Expect, Judged: c.Judged, Progress: os.Stderr, Remember: c.Remember, Guard: c.Guard, Turns: c.Turns,
 	}
 	if c.Batch || c.Judged == contracts.OnLinux {
 		o.Batch = batchSize
