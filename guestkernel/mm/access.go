@@ -2,6 +2,7 @@ package mm
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,6 +73,20 @@ func (s *Space) CopyIn(addr uint64, dst []byte) (int, error) {
 		done += copy(dst[done:], page)
 	}
 	return done, nil
+}
+
+// Load64 reads a 64-bit word. The error is EFAULT.
+func (s *Space) Load64(addr uint64) (uint64, error) {
+	s.mu.Lock()
+	if b := s.presentLocked(addr, 8, pteMapped); b != nil {
+		v := binary.LittleEndian.Uint64(b)
+		s.mu.Unlock()
+		return v, nil
+	}
+	s.mu.Unlock()
+	var b [8]byte
+	_, err := s.CopyIn(addr, b[:])
+	return binary.LittleEndian.Uint64(b[:]), err
 }
 
 // CopyOut copies src to user memory at addr and returns how many bytes could be written; EFAULT if not all. src does not escape.

@@ -59,6 +59,16 @@ type WordKey struct {
 	Offset uint64
 }
 
+// Hash spreads keys over a table. Words of one process lie side by side, and those of two that run the same program at the same addresses.
+func (k WordKey) Hash() uint64 {
+	h := k.Offset >> 2
+	if s, ok := k.Owner.(*Space); ok {
+		h += s.serial << 40
+	}
+	h *= 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
+	return h >> 32
+}
+
 // KeyOf returns the key of the word at addr. Errors: EINVAL (unaligned), EFAULT.
 func (s *Space) KeyOf(addr uint64, private bool) (WordKey, error) {
 	if addr%4 != 0 {

@@ -44,11 +44,15 @@ func (m *Memory) Frames() Frames { return m.hw }
 // Random yields the bits for address-space layout; it must be safe for concurrent use.
 type Random func() uint64
 
+// spaces counts the address spaces that were made.
+var spaces atomic.Uint64
+
 // Space is one user address space.
 type Space struct {
-	mem   *Memory
-	users atomic.Int32 // tasks that run in it
-	owner atomic.Int32 // their process
+	mem    *Memory
+	serial uint64       // differs from every other space's
+	users  atomic.Int32 // tasks that run in it
+	owner  atomic.Int32 // their process
 
 	mu    sync.Mutex // guards everything below and the page table
 	table PageTable
@@ -107,7 +111,8 @@ func (m *Memory) NewSpace(random Random, stackLimit uint64) (*Space, error) {
 	}
 	gap := min(max(stackLimit, stackGap), UserTop/6*5) + stackRandPages*PageSize + stackGuard
 	s := &Space{
-		mem: m, table: table, stackLimit: stackLimit, addressLimit: ^uint64(0), lockLimit: ^uint64(0),
+		serial: spaces.Add(1),
+		mem:    m, table: table, stackLimit: stackLimit, addressLimit: ^uint64(0), lockLimit: ^uint64(0),
 		mmapBase: pageDown(UserTop - gap - (random()%mmapRandPages)*PageSize), pages: pageMap{count: &m.chunks},
 	}
 	s.users.Store(1)
@@ -169,7 +174,8 @@ func (s *Space) Fork() (*Space, error) {
 	s.mu.Lock()
 	defer s.unlock()
 	c := &Space{
-		mem: s.mem, table: table, mmapBase: s.mmapBase, brkStart: s.brkStart, brk: s.brk,
+		serial: spaces.Add(1),
+		mem:    s.mem, table: table, mmapBase: s.mmapBase, brkStart: s.brkStart, brk: s.brk,
 		stackLimit: s.stackLimit, addressLimit: s.addressLimit, lockLimit: s.lockLimit, image: s.image, pages: pageMap{count: &s.mem.chunks},
 	}
 	if s.mem.mapsFull(len(s.pages.chunks)) {

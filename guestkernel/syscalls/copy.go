@@ -29,9 +29,7 @@ func putUint64s(t *task.Task, addr uint64, vs ...uint64) error {
 }
 
 func getUint64(t *task.Task, addr uint64) (uint64, error) {
-	var b [8]byte
-	err := t.CopyInUser(addr, b[:])
-	return binary.LittleEndian.Uint64(b[:]), err
+	return t.Space().Load64(addr)
 }
 
 func getUint64s(t *task.Task, addr uint64, n int) ([]uint64, error) {

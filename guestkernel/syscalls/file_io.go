@@ -70,15 +70,15 @@ func read(t *task.Task, a Args) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer d.Unref()
+	n := 0
 	if !d.Readable() {
-		return 0, unix.EBADF
+		err = unix.EBADF
+	} else if b, fault := userBuffer(t, a[1], a[2]); fault != nil {
+		err = fault
+	} else {
+		n, err = d.Read(t, b)
 	}
-	b, err := userBuffer(t, a[1], a[2])
-	if err != nil {
-		return 0, err
-	}
-	n, err := d.Read(t, b)
+	d.Unref()
 	return uint64(n), err
 }
 
@@ -87,15 +87,15 @@ func write(t *task.Task, a Args) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer d.Unref()
+	n := 0
 	if !d.Writable() {
-		return 0, unix.EBADF
+		err = unix.EBADF
+	} else if b, fault := userBuffer(t, a[1], a[2]); fault != nil {
+		err = fault
+	} else {
+		n, err = d.Write(t, b)
 	}
-	b, err := userBuffer(t, a[1], a[2])
-	if err != nil {
-		return 0, err
-	}
-	n, err := d.Write(t, b)
+	d.Unref()
 	return uint64(n), err
 }
 
@@ -192,11 +192,8 @@ func lseek(t *task.Task, a Args) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer d.Unref()
-	if a.Uint(2) > unix.SEEK_HOLE {
-		return 0, unix.EINVAL
-	}
 	pos, err := d.Seek(t, a.Int64(1), a.Int(2))
+	d.Unref()
 	return uint64(pos), err
 }
 

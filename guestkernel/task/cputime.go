@@ -39,7 +39,7 @@ func (c *cpuClock) read(now int64) time.Duration {
 // timed last are timed once in sampleEvery times, and count as many.
 type systemTime struct {
 	ns    atomic.Int64
-	calls uint // owned by the task
+	calls int // left until the next one that is timed whatever its number; owned by the task
 	began int64
 	scale int64 // of the call being timed, 0: it is not
 }
@@ -55,15 +55,18 @@ type costs [numCosts]atomic.Bool
 
 // enterKernel begins to time call nr, perhaps.
 func (t *Task) enterKernel(nr uint64) {
-	if t.system.calls++; t.system.calls%sampleEvery == 0 || !t.k.fast[min(nr, numCosts-1)].Load() {
+	if t.system.calls--; t.system.calls <= 0 || !t.k.fast[nr%numCosts].Load() {
 		t.beginTiming(nr)
 	}
 }
 
 func (t *Task) beginTiming(nr uint64) {
 	s := &t.system
+	if s.calls <= 0 {
+		s.calls = sampleEvery
+	}
 	s.scale = 1
-	if t.k.fast[min(nr, numCosts-1)].Load() {
+	if t.k.fast[nr%numCosts].Load() {
 		s.scale = sampleEvery
 	}
 	s.began = t.k.nanos()
@@ -81,7 +84,7 @@ func (t *Task) endTiming(nr uint64) {
 	spent := t.k.nanos() - s.began
 	s.ns.Add(spent * s.scale)
 	s.scale = 0
-	f := &t.k.fast[min(nr, numCosts-1)]
+	f := &t.k.fast[nr%numCosts]
 	if fast := spent < int64(fastCall); f.Load() != fast {
 		f.Store(fast)
 	}

@@ -1,7 +1,6 @@
 package task
 
 import (
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +15,6 @@ const futexBuckets = 256
 
 // futexTable holds the tasks that wait on user words. A bucket is locked before an address space.
 type futexTable struct {
-	seed    maphash.Seed
 	buckets [futexBuckets]futexBucket
 	owners  sync.Mutex // guards Task.locks; taken with a bucket locked
 }
@@ -44,10 +42,8 @@ type futexWaiter struct {
 	died   bool // by an owner that died: the word has to be written
 }
 
-func (f *futexTable) init() { f.seed = maphash.MakeSeed() }
-
 func (f *futexTable) of(k mm.WordKey) *futexBucket {
-	return &f.buckets[maphash.Comparable(f.seed, k)%futexBuckets]
+	return &f.buckets[k.Hash()%futexBuckets]
 }
 
 // pushLocked appends: waiters are woken in the order in which they came.
@@ -212,8 +208,12 @@ func (t *Task) FutexWake(addr uint64, private bool, count int, bits uint32) (int
 	}
 	b := t.k.futexes.of(key)
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.wakeLocked(key, count, bits)
+	woken := 0
+	if b.head != nil {
+		woken, err = b.wakeLocked(key, count, bits)
+	}
+	b.mu.Unlock()
+	return woken, err
 }
 
 // FutexRequeue wakes wake waiters of one word and moves up to move others to another. With check the word must hold value

@@ -87,7 +87,6 @@ func New(c Config) *Kernel {
 		UTS: &UTSNamespace{ino: firstUTS, host: "ringo", domain: "(none)"}, IPC: &ipcNamespace{ino: firstIPC},
 		Cgroup: &CgroupNamespace{firstCgroup, nil, k.cgroup}, PIDKids: k.pidns,
 	}
-	k.futexes.init()
 	k.ipc = ipc.NewNamespace(c.Memory)
 	k.spaces.IPC.Namespace = k.ipc
 	k.init = &Group{k: k, pid: InitPID, own: InitPID, pidns: k.pidns, cgroup: k.cgroup, actions: newActions()}

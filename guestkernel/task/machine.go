@@ -40,6 +40,8 @@ type Identity struct{ PID, TID, UID, EUID, GID, EGID uint32 }
 type Context interface {
 	Syscall() (nr uint64, args [6]uint64)
 	SetReturn(v int64)
+	// Result is where SetReturn stores.
+	Result() *uint64
 	Return() int64
 	// RestartSyscall makes the user execute the call again that ended Run.
 	RestartSyscall()

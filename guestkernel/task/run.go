@@ -31,6 +31,7 @@ func (t *Task) run() {
 		t.slot.Bind(0)
 	}
 	machine, ev := t.k.Machine, new(Event)
+	t.result = t.ctx.Result()
 	for {
 		if t.work.Load() || t.restart != nil || t.savedMask != nil {
 			t.attend()
@@ -130,12 +131,14 @@ func (t *Task) syscall(ev *Event) {
 		t.savedMask = nil
 		t.SetMask(mask)
 	}
-	t.identify()
+	if t.creds.Load() != t.identified.creds || t.tid != t.identified.tid {
+		t.identify()
+	}
 	if t.k.Trace != nil {
 		t.k.Trace(t, nr, ev.Args, ret, err)
 	}
 	if err == nil {
-		t.ctx.SetReturn(int64(ret))
+		*t.result = ret
 		return
 	}
 	switch err {

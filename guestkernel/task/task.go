@@ -43,6 +43,7 @@ type Task struct {
 	exitCode      int  // wait status
 	waiter        futexWaiter
 	undo          *ipc.Undo   // nil: no SEM_UNDO yet
+	result        *uint64     // ctx.Result, while run runs
 	slot          *trace.Slot // entry in the debug window, or nil
 	rseq          rseq
 	counted       bool   // in Kernel.realtime

@@ -125,8 +125,9 @@ func (a *Attrs) Owner() (mode, uid, gid uint32) {
 // Mode is the mode with the file type.
 func (a *Attrs) Mode() uint32 {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.mode
+	mode := a.mode
+	a.mu.Unlock()
+	return mode
 }
 
 // Type is the file type part of the mode (S_IFMT).

@@ -39,11 +39,12 @@ func (d *Description) readOnce(c Caller, dst Buffer) (int, error) {
 		return d.file.Read(c, d, dst, &none)
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.inRange(d.offset, dst); err != nil {
-		return 0, err
+	n, err := 0, d.inRange(d.offset, dst)
+	if err == nil {
+		n, err = d.file.Read(c, d, dst, &d.offset)
 	}
-	return d.file.Read(c, d, dst, &d.offset)
+	d.mu.Unlock()
+	return n, err
 }
 
 // Write is write(2) and writev(2). A broken pipe raises SIGPIPE. A blocking write to a stream goes on until everything is written.
@@ -83,11 +84,12 @@ func (d *Description) writeOnce(c Caller, src Buffer) (int, error) {
 		return d.file.Write(c, d, src, &none)
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.inRange(d.offset, src); err != nil {
-		return 0, err
+	n, err := 0, d.inRange(d.offset, src)
+	if err == nil {
+		n, err = d.file.Write(c, d, src, &d.offset)
 	}
-	return d.file.Write(c, d, src, &d.offset)
+	d.mu.Unlock()
+	return n, err
 }
 
 // ReadAt is pread(2).
@@ -212,11 +214,11 @@ func (d *Description) Seek(c Caller, offset int64, whence int) (int64, error) {
 		return 0, unix.EINVAL
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	pos, err := d.file.Seek(c, d, d.offset, offset, whence)
 	if err == nil {
 		d.offset = pos
 	}
+	d.mu.Unlock()
 	return pos, err
 }
 

@@ -73,24 +73,29 @@
 	MOVUPS X15, (const_xsaveXMM+0xf0)(base) \
 	ORB $const_xfeatureSSE, (const_xsaveBV)(base)
 
+// QEMU's TCG calls a function for each load of 16 bytes, 6 ns; two loads of 8 bytes are 1.5 ns.
+#define LOADX(base, offset, x) \
+	MOVLPS (const_xsaveXMM+offset)(base), x \
+	MOVHPS (const_xsaveXMM+offset+8)(base), x
+
 #define LOADXMM(base) \
 	LDMXCSR (const_xsaveMXCSR)(base) \
-	MOVUPS (const_xsaveXMM+0x00)(base), X0 \
-	MOVUPS (const_xsaveXMM+0x10)(base), X1 \
-	MOVUPS (const_xsaveXMM+0x20)(base), X2 \
-	MOVUPS (const_xsaveXMM+0x30)(base), X3 \
-	MOVUPS (const_xsaveXMM+0x40)(base), X4 \
-	MOVUPS (const_xsaveXMM+0x50)(base), X5 \
-	MOVUPS (const_xsaveXMM+0x60)(base), X6 \
-	MOVUPS (const_xsaveXMM+0x70)(base), X7 \
-	MOVUPS (const_xsaveXMM+0x80)(base), X8 \
-	MOVUPS (const_xsaveXMM+0x90)(base), X9 \
-	MOVUPS (const_xsaveXMM+0xa0)(base), X10 \
-	MOVUPS (const_xsaveXMM+0xb0)(base), X11 \
-	MOVUPS (const_xsaveXMM+0xc0)(base), X12 \
-	MOVUPS (const_xsaveXMM+0xd0)(base), X13 \
-	MOVUPS (const_xsaveXMM+0xe0)(base), X14 \
-	MOVUPS (const_xsaveXMM+0xf0)(base), X15
+	LOADX(base, 0x00, X0) \
+	LOADX(base, 0x10, X1) \
+	LOADX(base, 0x20, X2) \
+	LOADX(base, 0x30, X3) \
+	LOADX(base, 0x40, X4) \
+	LOADX(base, 0x50, X5) \
+	LOADX(base, 0x60, X6) \
+	LOADX(base, 0x70, X7) \
+	LOADX(base, 0x80, X8) \
+	LOADX(base, 0x90, X9) \
+	LOADX(base, 0xa0, X10) \
+	LOADX(base, 0xb0, X11) \
+	LOADX(base, 0xc0, X12) \
+	LOADX(base, 0xd0, X13) \
+	LOADX(base, 0xe0, X14) \
+	LOADX(base, 0xf0, X15)
 
 // SAVEREST stores the rest of the vector state of the context at c, which the caller has taken out of cpu_owner, and then lets others have it. XSAVE stores
 // MXCSR too, which is the kernel's: the user's stands there already. Destroys AX, DX and R8.

@@ -91,6 +91,9 @@ func (c *UserContext) Syscall() (nr uint64, args [6]uint64) {
 // SetReturn sets a system call's result: a value or a negated errno.
 func (c *UserContext) SetReturn(v int64) { c.regs.AX = uint64(v) }
 
+// Result is where SetReturn stores.
+func (c *UserContext) Result() *uint64 { return &c.regs.AX }
+
 // Return is what SetReturn set.
 func (c *UserContext) Return() int64 { return int64(c.regs.AX) }
 
@@ -194,11 +197,14 @@ func EnterUser(c *UserContext) (syscall bool) {
 	if c.event.Vector != vectorSyscall {
 		return false
 	}
-	if c.kick != 0 { // the caller looks at what is pending after this return; a kick that comes now is for the next entry
-		atomic.StoreUint32(&c.kick, 0)
+	if c.kick != 0 {
+		c.served()
 	}
 	return true
 }
+
+// served takes a kick back: the caller looks at what is pending after this return; one that comes now is for the next entry.
+func (c *UserContext) served() { atomic.StoreUint32(&c.kick, 0) }
 
 // Left says why EnterUser, which has answered false, came back.
 func Left(c *UserContext) Event {

@@ -93,6 +93,9 @@ func (c *UserContext) Syscall() (nr uint64, args [6]uint64) {
 // SetReturn sets a system call's result: a value or a negated errno.
 func (c *UserContext) SetReturn(v int64) { c.regs.X[0] = uint64(v) }
 
+// Result is where SetReturn stores.
+func (c *UserContext) Result() *uint64 { return &c.regs.X[0] }
+
 // Return is what SetReturn set.
 func (c *UserContext) Return() int64 { return int64(c.regs.X[0]) }
 
