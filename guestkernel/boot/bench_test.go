@@ -17,6 +17,9 @@ func BenchmarkSyscall(b *testing.B) {
 		{"write_null", "int f = open(\"/dev/null\", 1);", "syscall(SYS_write, f, buf, 1)"},
 		{"writev_null", "int f = open(\"/dev/null\", 1); struct iovec v[8]; for (int i = 0; i < 8; i++) v[i].iov_base = buf, v[i].iov_len = 64;", "syscall(SYS_writev, f, v, 8)"},
 		{"read_zero", "int f = open(\"/dev/zero\", 0);", "syscall(SYS_read, f, buf, 4096)"},
+		{"lseek", "int f = open(\"/bin/p\", 0);", "syscall(SYS_lseek, f, 0, 0)"},
+		{"select", "int p[2]; pipe(p); fd_set s; FD_ZERO(&s); FD_SET(p[1], &s);", "syscall(SYS_select, p[1] + 1, 0, &s, 0, 0)"},
+		{"clock_gettime", "", "syscall(SYS_clock_gettime, 1, buf)"},
 		{"fstat", "int f = open(\"/bin/p\", 0);", "syscall(SYS_fstat, f, buf)"},
 		{"stat", "", "syscall(SYS_stat, \"/bin/p\", buf)"},
 		{"pread", "int f = open(\"/bin/p\", 0);", "syscall(SYS_pread64, f, buf, 4096, 0)"},
@@ -34,6 +37,7 @@ func BenchmarkSyscall(b *testing.B) {
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>

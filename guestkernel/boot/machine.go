@@ -177,7 +177,7 @@ func (*hardware) Run(c task.Context, ev *task.Event) {
 	}
 	u := c.(*userContext).UserContext
 	if !nucleus.EnterUser(u) {
-		if e := nucleus.Left(u); e.Kind != nucleus.EventSyscall { // it is one when the first attempt had to go back for vector state
+		if e := nucleus.Left(u); e.Kind != nucleus.EventSyscall {
 			*ev = event(e)
 			return
 		}
@@ -200,6 +200,8 @@ func event(e nucleus.Event) task.Event {
 		default:
 			ev.Access = mm.Read
 		}
+	case nucleus.EventAway:
+		ev.Kind = task.EventAgain
 	case nucleus.EventElsewhere:
 		ev.Kind = task.EventElsewhere
 	case nucleus.EventException:

@@ -276,6 +276,7 @@ type hostContext struct {
 	vector []byte
 	table  atomic.Pointer[hostTable]
 	m      *hostMachine
+	loaded uint32
 	kick   atomic.Bool
 	cpus   uint64
 	again  int
@@ -318,6 +319,7 @@ func (c *hostContext) Syscall() (uint64, [6]uint64) {
 	return r.OrigAX, [6]uint64{r.DI, r.SI, r.DX, r.R10, r.R8, r.R9}
 }
 func (c *hostContext) Result() *uint64            { return &c.regs.AX }
+func (c *hostContext) Loaded() *uint32            { return &c.loaded }
 func (c *hostContext) SetReturn(v int64)          { c.regs.AX = uint64(v) }
 func (c *hostContext) Return() int64              { return int64(c.regs.AX) }
 func (c *hostContext) RestartSyscall()            { c.regs.AX = c.regs.OrigAX; c.regs.IP -= 2 }

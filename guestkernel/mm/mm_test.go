@@ -2,6 +2,7 @@ package mm
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -217,6 +218,16 @@ func TestUserCopies(t *testing.T) {
 	}
 	if n, err := s.CopyOut(base+PageSize, text); n != PageSize || err != unix.EFAULT {
 		t.Errorf("CopyOut into read-only = %d, %v", n, err)
+	}
+	for _, at := range []uint64{base + 5, base + PageSize - 3} { // within a page, and over the end of one
+		var b [8]byte
+		s.CopyIn(at, b[:])
+		if v, err := s.Load64(at); err != nil || v != binary.LittleEndian.Uint64(b[:]) {
+			t.Errorf("64 bits at %#x: %#x %v, want the bytes %x", at, v, err, b)
+		}
+	}
+	if v, err := s.Load64(base + 3*PageSize - 3); err != unix.EFAULT {
+		t.Errorf("64 bits over the end: %#x %v, want EFAULT", v, err)
 	}
 	if n, err := s.CopyIn(base+3*PageSize-3, got); n != 3 || err != unix.EFAULT {
 		t.Errorf("CopyIn over the end = %d, %v", n, err)

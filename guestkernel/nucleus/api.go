@@ -161,24 +161,23 @@ func FreeUserContext(c *UserContext) {
 
 // RunUser enters user mode with c on this CPU and returns when user mode traps. One goroutine at a time for a context.
 func RunUser(c *UserContext) Event {
-	if EnterUser(c) {
-		return Event{Kind: EventSyscall, User: true}
-	}
-	return Left(c)
-}
-
-// Left says why EnterUser, which has answered false, came back.
-func Left(c *UserContext) Event {
 	for {
-		e := left(c)
-		if e.Kind != EventAway {
-			return e
-		}
-		SaveVector(c)
 		if EnterUser(c) {
 			return Event{Kind: EventSyscall, User: true}
 		}
+		if e := Left(c); e.Kind != EventAway {
+			return e
+		}
 	}
+}
+
+// Left says why EnterUser, which has answered false, came back. After EventAway, EnterUser can be tried again: what kept it has been done.
+func Left(c *UserContext) Event {
+	e := left(c)
+	if e.Kind == EventAway {
+		SaveVector(c)
+	}
+	return e
 }
 
 // SaveVector makes the vector state of c complete in memory, wherever some of it is. For the goroutine that runs the context.

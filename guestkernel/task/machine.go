@@ -15,6 +15,7 @@ const (
 	EventSyscall
 	EventPageFault // Addr and Access
 	EventElsewhere // user mode was not entered: the CPU is not one of those allowed
+	EventAgain     // user mode was not entered: this is another CPU than before
 	EventException // Signal and Code say what Linux makes of it
 )
 
@@ -50,6 +51,8 @@ type Context interface {
 	SetSP(v uint64)
 	TLS() uint64
 	SetTLS(v uint64)
+	// Loaded is 1 + the number of the CPU that entered user mode last, if it was with this context, or 0: that is not known.
+	Loaded() *uint32
 	// Reset is execve(2)'s state: everything zero but entry point and stack.
 	Reset(entry, sp uint64)
 	// CopyFrom is fork(2)'s: registers, TLS and vector state.

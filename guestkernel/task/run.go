@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,7 @@ func (t *Task) run() {
 	}
 	machine, ev := t.k.Machine, new(Event)
 	t.result = t.ctx.Result()
+	loaded := t.ctx.Loaded()
 	for {
 		if t.work.Load() || t.restart != nil || t.savedMask != nil {
 			t.attend()
@@ -39,7 +41,7 @@ func (t *Task) run() {
 		if t.exiting {
 			break
 		}
-		t.slot.OnCPU()
+		t.slot.OnCPU(atomic.LoadUint32(loaded))
 		if a := t.affinity.Load(); a != t.applied {
 			t.applyAffinity(a)
 		}
@@ -110,10 +112,11 @@ func (t *Task) identifyAs(c *vfs.Creds) {
 // syscall serves the call that user mode made.
 func (t *Task) syscall(ev *Event) {
 	nr := ev.Nr
-	t.slot.Enter(nr, (*[6]uint64)(&ev.Args))
+	t.slot.Enter(uint32(nr), (*[6]uint64)(&ev.Args))
 	var ret uint64
 	var err error
-	if t.enterKernel(nr); t.system.scale != 0 {
+	if t.system.calls--; t.system.calls <= 0 || !t.k.fast[nr%numCosts].Load() { // enterKernel, as the compiler does not inline it
+		t.beginTiming(nr)
 		t.slot.Look()
 	}
 	if n := uint64(uint32(nr)); n < uint64(len(t.k.handlers)) && t.k.handlers[n] != nil {

@@ -401,7 +401,6 @@ func (t *Task) SetAction(sig int, act *Action) (Action, error) {
 		return Action{}, unix.EINVAL
 	}
 	t.k.mu.Lock()
-	defer t.k.mu.Unlock()
 	old := t.group.actions.table[sig]
 	if act != nil {
 		a := *act
@@ -411,6 +410,7 @@ func (t *Task) SetAction(sig int, act *Action) (Action, error) {
 			t.group.dropPendingLocked(1 << (sig - 1))
 		}
 	}
+	t.k.mu.Unlock()
 	return old, nil
 }
 

@@ -139,12 +139,11 @@ func (s *Slot) SetComm(name string) {
 }
 
 // Enter says that a system call begins, Leave that it has ended.
-func (s *Slot) Enter(nr uint64, args *[6]uint64) {
+func (s *Slot) Enter(nr uint32, args *[6]uint64) {
 	if s == nil {
 		return
 	}
-	s.e.Args = *args
-	s.e.Call = uint64(uint32(nr)) + 1
+	s.e.Args, s.e.Call = *args, uint64(nr)+1
 }
 
 // Look says that the call's time is wanted: the kernel looks at the clock anyhow, as the call is not known to be quick, or as it is its turn.
@@ -195,9 +194,12 @@ func errno(err error) uint64 {
 	return -uint64(e)
 }
 
-// OnCPU says that the task is about to enter user mode, or has come back from it.
-func (s *Slot) OnCPU() {
-	if s != nil {
+// OnCPU says that the task is about to enter user mode. loaded is task.Context.Loaded: with nobody else on that CPU since, all has been said.
+func (s *Slot) OnCPU(loaded uint32) {
+	if s == nil {
+		return
+	}
+	if cpu := loaded - 1; loaded == 0 || s.e.CPU != cpu || int(cpu) >= len(s.r.cpus) || s.r.cpus[cpu].Task != uint32(s.index)+1 {
 		cpu := s.r.cpu()
 		s.e.CPU = uint32(cpu)
 		s.r.cpus[cpu].Task = uint32(s.index) + 1

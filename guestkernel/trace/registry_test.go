@@ -73,8 +73,8 @@ func TestParkedTaskTellsItsStackAndWhere(t *testing.T) {
 	r, w, _ := open(t)
 	s := r.Add(7, 5, 1, "sh")
 	s.Bind(0xc0ffee)
-	s.Enter(1<<32|43, &[6]uint64{3, 4})
-	s.OnCPU()
+	s.Enter(43, &[6]uint64{3, 4})
+	s.OnCPU(0)
 	var parked debugwindow.Entry
 	if !aCaller(s, func() { parked, _ = w.Task(0) }) {
 		t.Error("the stack is said to have changed")
@@ -294,4 +294,35 @@ func TestSlotsAreReusedAndTheirLackIsCounted(t *testing.T) {
 		t.Error("a task without a slot")
 	}
 	s.Close(0)
+}
+
+func TestCPUIsToldAgainOnlyAfterSomebodyElse(t *testing.T) {
+	r, w, _ := open(t) // which thinks that it is always on CPU 1
+	a, b := r.Add(7, 7, 1, "a"), r.Add(8, 8, 1, "b")
+	task := func(cpu int) uint32 {
+		c, err := w.CPU(cpu)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Task
+	}
+	a.OnCPU(0)
+	if task(1) != 1 {
+		t.Fatalf("CPU 1 has task %d, want 1", task(1))
+	}
+	r.cpu = func() int { t.Fatal("asked for the CPU again"); return 0 }
+	a.OnCPU(2) // CPU 1 still has it
+	r.cpu = func() int { return 1 }
+	b.OnCPU(0)
+	a.OnCPU(2) // b was here, if not in user mode
+	if task(1) != 1 {
+		t.Errorf("CPU 1 has task %d after b was there, want 1", task(1))
+	}
+	r.cpu = func() int { return 0 }
+	a.OnCPU(0)
+	a.OnCPU(2) // it was on CPU 0 meanwhile
+	a.OnCPU(9) // no such CPU
+	if task(0) != 1 || a.e.CPU != 0 {
+		t.Errorf("CPU 0 has task %d, and the task is on CPU %d, want 1 and 0", task(0), a.e.CPU)
+	}
 }

@@ -172,6 +172,10 @@ func (c *UserContext) SetVectorState(b []byte) bool {
 	return sanitizeVector(c.vector[:vectorSize], b)
 }
 
+// Loaded is 1 + the number of the CPU that has been left for the kernel with this context and has entered user mode with no other since, or 0: that is
+// not known. Any value may be stale but for the goroutine that runs the context.
+func (c *UserContext) Loaded() *uint32 { return &c.live }
+
 // SetAllowed sets the CPUs on which RunUser enters user mode, bit n for CPU n; all at first.
 func (c *UserContext) SetAllowed(cpus uint64) { c.allowed = cpus }
 
@@ -190,31 +194,24 @@ func (c *UserContext) Interrupt() (cpu int) {
 	return int(atomic.LoadUint32(&c.cpu)) - 1
 }
 
-// EnterUser runs user mode until it traps and says whether that was a system call; else Left says why. Any goroutine; one at a time for a context. See the
+// EnterUser runs user mode until it traps and says whether that was a system call, and nobody kicked; else Left says why. Any goroutine; one at a time for a context. See the
 // package comment.
 func EnterUser(c *UserContext) (syscall bool) {
 	enterUser(c)
-	if c.event.Vector != vectorSyscall {
-		return false
-	}
-	if c.kick != 0 {
-		c.served()
-	}
-	return true
+	return c.event.Vector == vectorSyscall && c.kick == 0
 }
-
-// served takes a kick back: the caller looks at what is pending after this return; one that comes now is for the next entry.
-func (c *UserContext) served() { atomic.StoreUint32(&c.kick, 0) }
 
 // Left says why EnterUser, which has answered false, came back.
 func Left(c *UserContext) Event {
 	if c.event.Vector == vectorAway {
 		return Event{Kind: EventAway, User: true} // a kick is for the next entry
 	}
-	atomic.StoreUint32(&c.kick, 0)
+	atomic.StoreUint32(&c.kick, 0) // the caller looks at what is pending after this return; a kick that comes now is for the next entry
 	e := c.event
 	e.User = true
 	switch {
+	case e.Vector == vectorSyscall:
+		return Event{Kind: EventSyscall, User: true}
 	case e.Vector == vectorElsewhere:
 		e.Kind = EventElsewhere
 	case e.Vector >= 32:

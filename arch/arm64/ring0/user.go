@@ -179,6 +179,12 @@ func (c *UserContext) VectorCPU() int { return -1 }
 // DropVector has nothing to forget.
 func (c *UserContext) DropVector() {}
 
+// Loaded is 1 + the number of the CPU that has been left for the kernel with this context and has entered user mode with no other since, or 0: that is
+// not known, as always here.
+func (c *UserContext) Loaded() *uint32 { return &notLoaded }
+
+var notLoaded uint32
+
 // SetAllowed sets the CPUs on which RunUser enters user mode, bit n for CPU n; all at first.
 func (c *UserContext) SetAllowed(cpus uint64) { c.allowed = cpus }
 
