@@ -101,7 +101,7 @@ QUICK_PLANTS = /(stack-overflow|double-alloc|freed-stack|bad-frame|wide-store|dm
 plants: build contracts-compilers
 	RINGO_E2E=1 go test -count=1 -timeout 60m ./internal/e2e/planted
 
-# What the stack guard costs over the contracts, what it reports and which fail only under it; FILTER=RE: only some.
+# What the stack guard costs over the contracts, in turns in the same guest, what it reports and which fail under it; FILTER=RE: only some.
 bench-guard: build contracts-compilers
 	go run ./internal/e2e/benchguard -arch $(ARCH) -cpus $(CPUS) -filter "$(FILTER)"
 

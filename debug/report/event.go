@@ -240,7 +240,7 @@ type Counters struct {
 	Paused  uint64    `json:"paused"`  // times that other vCPUs were held
 	Sleeps  uint64    `json:"sleeps"`  // sleeps watched or compared
 	Missed  uint64    `json:"missed"`  // sleeps that could not be
-	// Compared are sleeps, besides, that were only compared as their tasks sleep so often.
+	// Compared are sleeps, besides, that ended before they were protected, and were only compared.
 	Compared uint64 `json:"compared,omitempty"`
 	// Unavailable says which part of the engine did not work and why.
 	Unavailable []string `json:"unavailable,omitempty"`
