@@ -11,12 +11,17 @@ import (
 // Turns: to compare modes of the stack guard on a computer whose load changes, every contract runs in each of them, one right after the other, in the
 // same guest. A turn is a mode and, when there are several of the same, a number: "off.1", "detect.1", "off.2".
 
-// withTurns are the programs in every turn. Each begins with another one, so that none is always the first.
+// withTurns are the programs in every turn. Each begins with another one, and after each round the order is turned round, so that none is always
+// the first or behind the same one: the first moment of a turn may still be in the mode of the one before.
 func withTurns(programs []Program, turns []string) (out []Program) {
+	n := len(turns)
 	for i, p := range programs {
 		for k := range turns {
+			if i/n%2 == 1 {
+				k = n - 1 - k
+			}
 			q := p
-			q.Turn = turns[(i+k)%len(turns)]
+			q.Turn = turns[(i+k)%n]
 			q.Name += "@" + q.Turn
 			out = append(out, q)
 		}

@@ -10,6 +10,17 @@ import (
 func TestTurns(t *testing.T) {
 	turns := []string{"off.1", "detect.1", "off.2"}
 	var names, places, modes []string
+	before := map[[2]string]int{}
+	for i, list := 0, withTurns(make([]Program, 60), []string{"a", "b", "c"}); i < len(list); i++ {
+		if i%3 > 0 {
+			before[[2]string{list[i-1].Turn, list[i].Turn}]++
+		}
+	}
+	for pair, n := range before {
+		if n != 20 {
+			t.Errorf("%v %d times, of 120", pair, n)
+		}
+	}
 	for _, p := range withTurns([]Program{{Name: "a/x"}, {Name: "a/y@z"}}, turns) {
 		names, places, modes = append(names, p.Name), append(places, p.suiteName()), append(modes, p.task().guardMode())
 	}
