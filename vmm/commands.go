@@ -375,7 +375,7 @@ func writeJSONLines[T any](w io.Writer, items []T) error {
 
 type watchCommand struct {
 	guestName
-	Spec string `arg:"" help:"SYMBOL|ADDR|phys:ADDR[,len=N][,access=w|rw][,if=EXPR][,log|stop], as of run --watch."`
+	Spec string `arg:"" help:"SYMBOL|ADDR|phys:ADDR[,len=N][,access=w|rw][,if=EXPR][,log|stop], as of run --watch, or 'stack task TID': what a sleeping task has on its stack."`
 }
 
 // Run is what kong calls.

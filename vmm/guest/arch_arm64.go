@@ -46,6 +46,7 @@ type (
 const (
 	elfMachine    = elf.EM_AARCH64
 	watchesBehind = vcpu.WatchesBehind
+	alarm         = vcpu.Alarm
 	regPC         = gdbregs.PC
 	regSP         = gdbregs.SP
 	regFP         = gdbregs.FP

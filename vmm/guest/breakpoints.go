@@ -131,7 +131,7 @@ func (s *pointSink) Hit(w *hit.Write) hit.Action {
 	switch {
 	case w.Source == debuggerSource.String(): // gdb's own
 		return hit.Continue
-	case s.p.Kind == gdb.ReadWatch && w.Access == hit.Written:
+	case s.p.Kind == gdb.ReadWatch && w.Access == hit.Written && w.Kind != hit.Atomic: // which reads as well
 		return hit.Continue
 	case s.p.Kind == gdb.WriteWatch && w.Silent && w.Engine == hit.PageEngine:
 		return hit.Continue // gdb would only compare the values, and go on

@@ -38,6 +38,9 @@ func monitorCommands() map[string]monitorCommand {
 		"guard":     {"guard [stacks=detect|stacks=attribute|off]", "the stack guard: switch it, or what it has seen", (*debugger).monitorGuard},
 		"trace":     {"trace [N] [task TID]", "the last N events of the flight recorder (20)", (*debugger).monitorTrace},
 		"exits":     {"exits", "the last exits of each vCPU", (*debugger).monitorExits},
+		injectNMI:    {injectNMI + " [VCPU]", alarmHelp(injectNMI, "a non-maskable interrupt"), injector(injectNMI)},
+		injectSError: {injectSError + " [VCPU]", alarmHelp(injectSError, "an SError"), injector(injectSError)},
+		"reset":     {"reset", "not here: a machine runs once", (*debugger).monitorReset},
 		"save-core": {"save-core FILE", "write an ELF core file, on the side of the monitor", (*debugger).monitorCore},
 	}
 }
@@ -230,43 +233,18 @@ func (d *debugger) monitorWatch(_ gdb.ThreadID, args []string, print func(string
 			print(fmt.Sprintf("%d: %s [%s]\n", id, u.spec.Text, d.owner.Engine(u.w)))
 		}
 		return nil
-	case len(args) == 3 && args[0] == "stack" && args[1] == "task":
-		spec, err := d.stackOf(args[2])
-		if err != nil {
-			return err
-		}
-		args = []string{spec}
 	}
-	u, err := d.l.g.watches.add(strings.Join(args, " "), noteWriter{d}, func(w *hit.Write) { d.stand(gdb.Stop{CPU: w.VCPU}) })
+	spec, err := d.l.expand(strings.Join(args, " "))
+	if err != nil {
+		return err
+	}
+	u, err := d.l.g.watches.add(spec, noteWriter{d}, func(w *hit.Write) { d.stand(gdb.Stop{CPU: w.VCPU}) })
 	if err != nil {
 		return err
 	}
 	d.watches[u.w.ID] = u
 	print(fmt.Sprintf("watch %d: %s [%s]; monitor unwatch %d ends it\n", u.w.ID, u.spec.Text, d.owner.Engine(u.w), u.w.ID))
 	return nil
-}
-
-// stackOf is the watch of what a sleeping task has on its stack.
-func (d *debugger) stackOf(tid string) (spec string, err error) {
-	n, err := number(tid)
-	if err != nil {
-		return "", err
-	}
-	w, err := d.l.window()
-	if err != nil {
-		return "", err
-	}
-	for _, e := range w.Tasks() {
-		if uint64(e.TID) != n {
-			continue
-		}
-		for _, s := range e.Valid() {
-			if s.SP != 0 && s.SP >= s.Lo && s.SP < s.Hi {
-				return fmt.Sprintf("%#x,len=%d", s.SP, s.Hi-s.SP), nil
-			}
-		}
-	}
-	return "", fmt.Errorf("%w: no sleeping task %d with a stack of which the kernel tells", errMonitor, n)
 }
 
 func (d *debugger) monitorUnwatch(_ gdb.ThreadID, args []string, _ func(string)) error {
@@ -346,6 +324,54 @@ func (d *debugger) monitorExits(_ gdb.ThreadID, _ []string, print func(string)) 
 		}
 	}
 	return nil
+}
+
+// The commands that end a kernel which does not answer, with its own report of what a vCPU was doing. Each makes sense on one architecture.
+const (
+	injectNMI    = "inject-nmi"
+	injectSError = "inject-serror"
+)
+
+// injectHere is the one that this architecture has.
+var injectHere = map[string]string{"NMI": injectNMI, "SError": injectSError}[alarm]
+
+func alarmHelp(name, what string) string {
+	if name != injectHere {
+		return "not on " + hostArch + ": " + injectHere
+	}
+	return what + " for a vCPU (0) when the guest goes on: the kernel reports and ends"
+}
+
+func injector(name string) func(d *debugger, t gdb.ThreadID, args []string, print func(string)) error {
+	return func(d *debugger, _ gdb.ThreadID, args []string, print func(string)) error {
+		if name != injectHere {
+			return fmt.Errorf("%w: %s has no %s; monitor %s does what it is for", errMonitor, hostArch, strings.TrimPrefix(name, "inject-"), injectHere)
+		}
+		cpu := uint64(0)
+		switch len(args) {
+		case 0:
+		case 1:
+			var err error
+			if cpu, err = number(args[0]); err != nil {
+				return err
+			}
+		default:
+			return d.usage(name)
+		}
+		if cpu >= uint64(d.m.CPUs()) {
+			return fmt.Errorf("%w: there is no vCPU %d, there are %d", errMonitor, cpu, d.m.CPUs())
+		}
+		if err := d.m.RaiseAlarm(int(cpu)); err != nil {
+			return err
+		}
+		print(fmt.Sprintf("vCPU %d takes the %s when the guest goes on\n", cpu, alarm))
+		return nil
+	}
+}
+
+// monitorReset is what other monitors have.
+func (d *debugger) monitorReset(gdb.ThreadID, []string, func(string)) error {
+	return fmt.Errorf("%w: a machine runs once, its kernel and initramfs are not there a second time: vmm stop, and start it again", errMonitor)
 }
 
 func (d *debugger) monitorCore(_ gdb.ThreadID, args []string, print func(string)) error {

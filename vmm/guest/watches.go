@@ -323,12 +323,49 @@ func (ws *watches) remove(u *userWatch) error {
 // Watch begins a watch of a running guest, as watch.ParseSpec reads it: each hit is written to out, while the guest stands still, so that out
 // must not wait for long. engine is what serves it. remove ends it, once, before the guest's end function returns.
 func (l *Live) Watch(spec string, out io.Writer) (engine string, remove func() error, err error) {
+	spec, err = l.expand(spec)
+	if err != nil {
+		return "", nil, err
+	}
 	_, _ = l.Symbols() // which takes seconds: not at the first hit, for which the guest stands still
 	u, err := l.g.watches.add(spec, out, nil)
 	if err != nil {
 		return "", nil, err
 	}
 	return l.g.watches.owner.Engine(u.w).String(), sync.OnceValue(func() error { return l.g.watches.remove(u) }), nil
+}
+
+// expand makes the watch of a range out of "stack task TID[,OPTIONS]": what a sleeping task has on its stack, now. Others stay as they are.
+func (l *Live) expand(spec string) (string, error) {
+	tid, ok := strings.CutPrefix(spec, "stack task ")
+	if !ok {
+		return spec, nil
+	}
+	tid, options, _ := strings.Cut(tid, ",")
+	n, err := number(strings.TrimSpace(tid))
+	if err != nil {
+		return "", err
+	}
+	w, err := l.window()
+	if err != nil {
+		return "", err
+	}
+	for _, e := range w.Tasks() {
+		if uint64(e.TID) != n {
+			continue
+		}
+		for _, s := range e.Valid() {
+			if s.SP == 0 || s.SP < s.Lo || s.SP >= s.Hi {
+				continue
+			}
+			spec = fmt.Sprintf("%#x,len=%d", s.SP, s.Hi-s.SP)
+			if options != "" {
+				spec += "," + options
+			}
+			return spec, nil
+		}
+	}
+	return "", fmt.Errorf("%w: no sleeping task %d with a stack of which the kernel tells", errMonitor, n)
 }
 
 // Owner is the owner of the guest's debug state, for debuggers.

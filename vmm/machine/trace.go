@@ -165,6 +165,16 @@ func (m *Machine) InjectDebug(id int, x *kvm.Exit, d *GuestDebug) error {
 	return c.v.InjectDebug(x, d)
 }
 
+// RaiseAlarm makes a vCPU take vcpu.Alarm when it goes on.
+func (m *Machine) RaiseAlarm(id int) error {
+	c, unlock, err := m.still(id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.v.RaiseAlarm()
+}
+
 // Delivering is the exception or interrupt whose delivery is not complete.
 func (m *Machine) Delivering(id int) (Event, bool, error) {
 	c, unlock, err := m.still(id)
