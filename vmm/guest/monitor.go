@@ -27,21 +27,21 @@ type monitorCommand struct {
 // monitorCommands are by name; `help` is Monitor's own.
 func monitorCommands() map[string]monitorCommand {
 	return map[string]monitorCommand{
-		"info":      {"info version", "what runs here", (*debugger).monitorInfo},
-		"tasks":     {"tasks", "the tasks of the kernel", (*debugger).monitorTasks},
-		"bt":        {"bt task TID | bt", "the stack of a sleeping task, or all stacks", (*debugger).monitorBacktrace},
-		"v2p":       {"v2p ADDR", "how an address translates, as the chosen thread sees it", (*debugger).monitorTranslate},
-		"xp":        {"xp GPA [BYTES]", "guest-physical memory", (*debugger).monitorPhysical},
-		"who":       {"who GPA", "what the frame at a guest-physical address is, to the kernel's allocator", (*debugger).monitorWho},
-		"watch":     {"watch [SPEC | stack task TID]", "tell of every access to SYMBOL|ADDR|phys:ADDR[,len=N][,access=w|rw][,if=EXPR][,log|stop], or list watches", (*debugger).monitorWatch},
-		"unwatch":   {"unwatch N", "end a watch of this gdb", (*debugger).monitorUnwatch},
-		"guard":     {"guard [stacks=detect|stacks=attribute|off]", "the stack guard: switch it, or what it has seen", (*debugger).monitorGuard},
-		"trace":     {"trace [N] [task TID]", "the last N events of the flight recorder (20)", (*debugger).monitorTrace},
-		"exits":     {"exits", "the last exits of each vCPU", (*debugger).monitorExits},
+		"info":       {"info version", "what runs here", (*debugger).monitorInfo},
+		"tasks":      {"tasks", "the tasks of the kernel", (*debugger).monitorTasks},
+		"bt":         {"bt task TID | bt", "the stack of a sleeping task, or all stacks", (*debugger).monitorBacktrace},
+		"v2p":        {"v2p ADDR", "how an address translates, as the chosen thread sees it", (*debugger).monitorTranslate},
+		"xp":         {"xp GPA [BYTES]", "guest-physical memory", (*debugger).monitorPhysical},
+		"who":        {"who GPA", "what the frame at a guest-physical address is, to the kernel's allocator", (*debugger).monitorWho},
+		"watch":      {"watch [SPEC | stack task TID]", "tell of every access to SYMBOL|ADDR|phys:ADDR[,len=N][,access=w|rw][,if=EXPR][,log|stop], or list watches", (*debugger).monitorWatch},
+		"unwatch":    {"unwatch N", "end a watch of this gdb", (*debugger).monitorUnwatch},
+		"guard":      {"guard [stacks=detect|stacks=attribute|off]", "the stack guard: switch it, or what it has seen", (*debugger).monitorGuard},
+		"trace":      {"trace [N] [task TID]", "the last N events of the flight recorder (20)", (*debugger).monitorTrace},
+		"exits":      {"exits", "the last exits of each vCPU", (*debugger).monitorExits},
 		injectNMI:    {injectNMI + " [VCPU]", alarmHelp(injectNMI, "a non-maskable interrupt"), injector(injectNMI)},
 		injectSError: {injectSError + " [VCPU]", alarmHelp(injectSError, "an SError"), injector(injectSError)},
-		"reset":     {"reset", "not here: a machine runs once", (*debugger).monitorReset},
-		"save-core": {"save-core FILE", "write an ELF core file, on the side of the monitor", (*debugger).monitorCore},
+		"reset":      {"reset", "not here: a machine runs once", (*debugger).monitorReset},
+		"save-core":  {"save-core FILE", "write an ELF core file, on the side of the monitor", (*debugger).monitorCore},
 	}
 }
 
