@@ -146,14 +146,22 @@ func (g *guest) came(e *report.Event) string {
 		if int(entry.TID) != e.Task.ID || !in || entry.State == debugwindow.TaskDead {
 			continue
 		}
-		for i, arg := range entry.Args {
-			if arg == 0 || arg >= pagetable.UserEnd {
-				continue
-			}
-			b := g.m.Memory().ReadVirtual(regs, arg, searchedBytes)
-			if at := bytes.Index(b, needle); at >= 0 {
-				return fmt.Sprintf("the first %d bytes stand in user memory too, at %#x: %#x bytes into argument %d of %s(2)", len(needle), arg+uint64(at), at, i+1, syscallName(nr))
-			}
+		read := func(addr uint64) []byte { return g.m.Memory().ReadVirtual(regs, addr, searchedBytes) }
+		if text := inBuffers(needle, entry.Args, read); text != "" {
+			return text + " of " + syscallName(nr) + "(2)"
+		}
+	}
+	return ""
+}
+
+// inBuffers looks for bytes in the user memory that a system call's arguments may point to.
+func inBuffers(needle []byte, args [6]uint64, read func(addr uint64) []byte) string {
+	for i, arg := range args {
+		if arg == 0 || arg >= pagetable.UserEnd {
+			continue
+		}
+		if at := bytes.Index(read(arg), needle); at >= 0 {
+			return fmt.Sprintf("the first %d bytes stand in user memory too, at %#x: %#x bytes into argument %d", len(needle), arg+uint64(at), at, i+1)
 		}
 	}
 	return ""
