@@ -33,7 +33,7 @@ func (in *Input) advice() string {
 	}
 	switch {
 	case r.WasReset():
-		return "the state of the vCPU is lost, so look at the kernel's log (-v) and at the other vCPUs. A kernel whose double-fault handler has a stack of its own (IST) reports such faults itself: this one came before that was set up, or destroyed it."
+		return "the state of the vCPU is lost, so look at what the kernel's memory says of it, at the kernel's log (-v) and at the other vCPUs. A kernel whose double-fault handler has a stack of its own (IST) reports such faults itself: this one came before that was set up, or destroyed it."
 	case errors.Is(in.Err, syscall.ENOSYS):
 		return "the instruction at pc accesses an address that is neither RAM nor a device in a way the processor does not describe (a pair, a vector, or with write-back): find out where it got its address from."
 	case errors.Is(in.Err, syscall.EFAULT):

@@ -70,6 +70,8 @@ type Input struct {
 	Disassemble func(code []byte, pc uint64, symbol func(uint64) (string, uint64)) (string, int)
 	CallTarget  func(code []byte, ret uint64) (uint64, bool)
 	CallLength  int
+	// Lost, which may be nil, is what the kernel's memory tells of a vCPU whose registers are lost, as lines.
+	Lost func(vcpu int) []string
 }
 
 // Guide is where the reader finds more.
@@ -124,6 +126,9 @@ func (in *Input) cpu(b *strings.Builder, c *CPU) {
 	r := c.Registers
 	if r.WasReset() {
 		fmt.Fprintln(b, "registers: lost; this host's KVM resets a vCPU at a triple fault")
+		if in.Lost != nil {
+			fmt.Fprintln(b, strings.Join(in.Lost(c.ID), "\n"))
+		}
 		in.exits(b, c)
 		return
 	}

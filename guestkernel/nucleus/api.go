@@ -272,5 +272,6 @@ func PowerOff(code int) {
 // LogWrite writes to the kernel log, which goes to the early console. Any goroutine.
 func LogWrite(b []byte) { unix.Write(2, b) }
 
-// Crash makes the nucleus itself fault (0) or overflow its stack (1): for tests of the report.
+// Crash makes the nucleus itself fault (0), overflow its stack (1), or lose its page tables (2), which is a triple fault on amd64 and
+// exceptions for ever on arm64. For tests of the report.
 func Crash(how int) { call(callCrash, uint64(how), 0, 0, 0) }

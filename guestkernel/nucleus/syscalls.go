@@ -21,7 +21,7 @@ const (
 	callStats
 	callPowerOff
 	callFatal
-	callCrash // tests of the report: fault (0) or overflow the stack (1) in the nucleus
+	callCrash // tests of the report, see Crash
 )
 
 // noReturn is what a call that has its result elsewhere (a sleeper, a restored context) answers.
@@ -85,10 +85,15 @@ func dispatch(i int32, t *context, nr uint64, me int) int64 {
 	case callFatal:
 		fatalError("reference count of a free frame changed, frame", t.Arg(0))
 	case callCrash:
-		if t.Arg(0) == 0 {
-			return int64(load64(0x10))
+		switch t.Arg(0) {
+		case 1:
+			return overflow(t.Arg(0))
+		case 2:
+			if root, ok := (tables{}).AllocTable(); ok {
+				loadRoot(root)
+			}
 		}
-		return overflow(t.Arg(0))
+		return int64(load64(0x10))
 
 	case unix.SYS_MMAP:
 		return sysMmap(t.Arg(0), t.Arg(1), t.Arg(2), t.Arg(3))

@@ -12,6 +12,7 @@ import (
 var crashes = map[string]func(){
 	"nucleus":  func() { nucleus.Crash(0) },
 	"overflow": func() { nucleus.Crash(1) },
+	"tables":   func() { nucleus.Crash(2) },
 	"panic":    func() { panic("selftest: a panic on purpose") },
 	"nil":      func() { crashNil(nil) },
 	"recursion": func() {

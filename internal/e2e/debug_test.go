@@ -346,3 +346,22 @@ func littleEndian(t *testing.T, text string) (v uint64) {
 	}
 	return binary.LittleEndian.Uint64(b)
 }
+
+// TestReportWithoutPageTables loses the kernel's page tables, which is a triple fault on amd64 (arm64 has none: it takes exceptions for ever). This host's
+// KVM throws the registers away, and the report says what the kernel's memory tells.
+func TestReportWithoutPageTables(t *testing.T) {
+	everyMachine(t, func(t *testing.T, machine []string) {
+		if machine[1] != "amd64" {
+			return
+		}
+		o := guest(t, 125, nil, with(machine, "--append", "selftest-crash=tables")...)
+		for _, want := range []string{
+			`SHUTDOWN: triple fault`, `registers: lost`, `it was in a handler`, `root 0x[0-9a-f]+000,`,
+			`last frame on the exception stack: vector 14, .*\(runtime\.|last frame on the exception stack: vector 14, .*\.go:\d+`, `double fault stack: none`,
+		} {
+			if !regexp.MustCompile(want).Match(o.Stderr) {
+				t.Errorf("%q is not in\n%s", want, o.Stderr)
+			}
+		}
+	})
+}

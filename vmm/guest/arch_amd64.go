@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 
 	"ringo/arch/amd64/abi"
+	"ringo/arch/amd64/area"
 	"ringo/arch/amd64/disasm"
 	"ringo/arch/amd64/gdbregs"
 	"ringo/arch/amd64/vcpu"
@@ -31,6 +32,12 @@ var (
 	disassemble = disasm.Decode
 	callTarget  = disasm.CallTarget
 )
+
+// kernelRoot is the variable that holds the GPA of the kernel's root page table.
+const kernelRoot = "ringo/arch/amd64/ring0.kernelRoot"
+
+// describeArea is what the kernel's memory tells of a vCPU whose registers are lost.
+var describeArea = area.Describe
 
 // syscallNumbers are the system calls by name.
 var syscallNumbers = abi.SyscallNumbers

@@ -32,6 +32,12 @@ var (
 	callTarget  = disasm.CallTarget
 )
 
+// kernelRoot is the variable that holds the GPA of the kernel's root page table.
+const kernelRoot = "ringo/arch/arm64/ring0.kernelRoot"
+
+// describeArea is nil: KVM on arm64 resets no vCPU by itself, registers are never lost.
+var describeArea func(cpu int, resolve func(name string) (uint64, error), word func(gva uint64) (uint64, bool), name func(gva uint64) string) []string
+
 // syscallNumbers are the system calls by name.
 var syscallNumbers = abi.SyscallNumbers
 

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"encoding/binary"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -29,6 +30,9 @@ func (g *guest) report(in *report.Input, cpus []machine.CPUState) string {
 	in.Disassemble, in.CallTarget, in.CallLength = disassemble, callTarget, callLength
 	in.Symbols, in.SymbolsErr = g.symbols()
 	mem := g.m.Memory()
+	if describeArea != nil {
+		in.Lost = func(vcpu int) []string { return g.lost(vcpu, in.Symbols) }
+	}
 	for _, s := range cpus {
 		c := report.CPU{ID: s.ID, Err: s.Err, Total: s.Total}
 		for _, e := range s.Exits {
@@ -46,6 +50,45 @@ func (g *guest) report(in *report.Input, cpus []machine.CPUState) string {
 	_ = report.Write(&b, in)
 	g.writeHistory(&b, in.Symbols)
 	return b.String()
+}
+
+// lost is what the kernel's memory tells of a vCPU whose registers are lost. The boot page tables lead to the image, the root that
+// the image names leads to everything else.
+func (g *guest) lost(vcpu int, table *symbols.Table) []string {
+	f, err := os.Open(g.o.Kernel)
+	if err != nil {
+		return []string{"the kernel's variables: " + err.Error()}
+	}
+	defer f.Close()
+	vars, err := symbols.LoadVariables(f, g.entry.Image.Virt)
+	if err != nil {
+		return []string{"the kernel's variables: " + err.Error()}
+	}
+	mem := g.m.Memory()
+	read := func(root, gva uint64) (uint64, bool) {
+		var b [8]byte
+		w := mem.WalkRoot(root, gva)
+		ok := w.Result == pagetable.WalkMapped && mem.Peek(w.PA, b[:]) == len(b)
+		return binary.LittleEndian.Uint64(b[:]), ok
+	}
+	resolve := func(name string) (uint64, error) {
+		gva, _, err := vars.Resolve(name)
+		return gva, err
+	}
+	root := g.entry.Root
+	if at, err := resolve(kernelRoot); err == nil {
+		if v, ok := read(root, at); ok && v != 0 {
+			root = v
+		}
+	}
+	name := func(gva uint64) string {
+		s, ok := table.Lookup(gva)
+		if !ok {
+			return "no symbol"
+		}
+		return s.String()
+	}
+	return describeArea(vcpu, resolve, func(gva uint64) (uint64, bool) { return read(root, gva) }, name)
 }
 
 // symbolMemory replaces the soft limit on the monitor's own memory once there is a symbol table: below it the collector
