@@ -91,7 +91,9 @@ unit: build contracts-compilers
 # Guests are booted one package at a time: two cores carry the host machine as well.
 e2e: build contracts-compilers gdb dlv
 	@echo "== end-to-end tests: guests on amd64 and arm64"
+	@rm -f build/triple-faults.log
 	RINGO_E2E=1 go test -count=1 -p 1 -timeout 25m ./hosted ./vmm/... ./debug/... ./contracts ./internal/e2e
+	@if [ -s build/triple-faults.log ]; then echo "== a guest died of a triple fault and was run again (docs/debugging-boot.md, 6):"; cat build/triple-faults.log; fi
 	RINGO_E2E=1 RINGO_PLANTS='$(QUICK_PLANTS)' go test -count=1 -timeout 25m ./internal/e2e/planted
 
 # Some planted bugs with their controls, for make test; make plants has all.

@@ -10,7 +10,7 @@
 int main(void)
 {
 	uint64_t v = 0;
-	struct itimerspec t = { { 0, 0 }, { 0, 20000000 } }, old;
+	struct itimerspec t = { { 0, 0 }, { 0, 300000000 } }, old; /* long enough for a busy computer to look before */
 	int fd = must(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK));
 	struct pollfd p = { fd, POLLIN, 0 };
 	fails(read(fd, &v, 8), EAGAIN);

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -23,10 +25,40 @@ func guest(t *testing.T, want int, stdin io.Reader, args ...string) Outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if stdin == nil && o.Status != want && unexplained(t, o) {
+		if o, err = Run(ctx, nil, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if o.Status != want {
 		t.Fatalf("vmm run %s: status %d, want %d\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), o.Status, want, o.Stdout, o.Stderr)
 	}
 	return o
+}
+
+// ranAgain says that unexplained has answered true once.
+var ranAgain atomic.Bool
+
+// unexplained says that a guest has died of a triple fault that left no registers, which happens to one guest in a thousand or so on a loaded
+// computer (docs/debugging-boot.md, section 6). Its report is kept in build/triple-faults.log, which make e2e prints. A second one in the same
+// run of the tests is a failure like any other.
+func unexplained(t *testing.T, o Outcome) bool {
+	if !bytes.Contains(o.Stderr, []byte("SHUTDOWN: triple fault")) || !bytes.Contains(o.Stderr, []byte("registers: lost")) || ranAgain.Swap(true) {
+		return false
+	}
+	root, err := Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(root, "build", "triple-faults.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(f, "%s %s, run again\n%s\n", time.Now().UTC().Format(time.DateTime), t.Name(), o.Stderr)
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return true
 }
 
 // everyMachine runs f for both architectures with 1 and 2 vCPUs.
