@@ -39,7 +39,7 @@ t linux32 'linux64 uname -s; linux32 true; dnsdomainname > /dev/null 2>&1; echo 
 t kernel 'dmesg | head -1 > /dev/null; lsmod > /dev/null 2>&1; modinfo nosuch 2>/dev/null | head -0; brctl show > /dev/null 2>&1; logger -s said 2>&1 | grep -c said; logread 2>&1 | head -1'
 t who 'who; last > /dev/null 2>&1; w > /dev/null; logname 2>/dev/null | head -0; echo asked'
 t watch '{ timeout 1 watch -t -n 5 echo watched < /dev/null; } 2>/dev/null | tr -d "\033" | grep -o watched | head -1'
-t vi 'echo start > v; printf "i" | timeout 1 vi v > /dev/null 2>&1; cat v'
+t vi 'echo start > v; { printf "i" | timeout 1 vi v > /dev/null 2>&1; } 2>/dev/null; cat v'
 t sync 'echo x > s; sync s; fstrim nothing; fatattr s 2>/dev/null; echo synced'
 t script 'echo "echo from a file" > run.sh; ash run.sh; sh -x run.sh; sh -n run.sh; echo "exit 9" | ash'
 t terminal 'resize < /dev/null > /dev/null 2>&1; reset < /dev/null > /dev/null 2>&1; clear | od -An -c | wc -l; chvt 1 > /dev/null 2>&1; loadfont < /dev/null > /dev/null 2>&1; setsid tty < /dev/null'
