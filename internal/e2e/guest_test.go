@@ -25,7 +25,7 @@ func guest(t *testing.T, want int, stdin io.Reader, args ...string) Outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if stdin == nil && o.Status != want && unexplained(t, o) {
+	if stdin == nil && o.Status != want && fellToQEMU(t, o) {
 		if o, err = Run(ctx, nil, args...); err != nil {
 			t.Fatal(err)
 		}
@@ -36,13 +36,13 @@ func guest(t *testing.T, want int, stdin io.Reader, args ...string) Outcome {
 	return o
 }
 
-// ranAgain says that unexplained has answered true once.
+// ranAgain says that fellToQEMU has answered true once.
 var ranAgain atomic.Bool
 
-// unexplained says that a guest has died of a triple fault that left no registers, which happens to one guest in a thousand or so on a loaded
+// fellToQEMU says that a guest has died of a triple fault that left no registers, which QEMU does to one guest in a thousand or so on a loaded
 // computer (docs/debugging-boot.md, section 6). Its report is kept in build/triple-faults.log, which make e2e prints. A second one in the same
 // run of the tests is a failure like any other.
-func unexplained(t *testing.T, o Outcome) bool {
+func fellToQEMU(t *testing.T, o Outcome) bool {
 	if !bytes.Contains(o.Stderr, []byte("SHUTDOWN: triple fault")) || !bytes.Contains(o.Stderr, []byte("registers: lost")) || ranAgain.Swap(true) {
 		return false
 	}
