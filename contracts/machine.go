@@ -53,6 +53,8 @@ type Result struct {
 	Took           time.Duration // as the machine's clock has it; for crashes the runner's
 	// Report is what the monitor says of a guest that crashed or hung.
 	Report string `json:",omitempty"`
+	// Second says that this is the program's second guest, as the first died of a triple fault that left no registers.
+	Second bool `json:",omitempty"`
 	// Missing counts system calls that the kernel does not have, of the whole guest: of one program when it was alone.
 	Missing map[string]uint64 `json:",omitempty"`
 	// Guard is what a stack guard said of the guest until here, on its last program.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ringo/debug/report"
 )
 
 // Suite runs contracts and judges them.
@@ -165,7 +167,8 @@ func (s *Suite) each(ctx context.Context, m Machine, on string, programs []Progr
 	defer cancel(nil)
 	var mu sync.Mutex
 	var workers sync.WaitGroup
-	said := make([]bool, len(programs)) // begun; an index belongs to one worker
+	said := make([]bool, len(programs))   // begun; an index belongs to one worker
+	second := make([]bool, len(programs)) // has lost a guest to QEMU, the same
 	begin := func(i int) {
 		if !said[i] {
 			said[i] = true
@@ -180,19 +183,24 @@ func (s *Suite) each(ctx context.Context, m Machine, on string, programs []Progr
 			index[programs[i].Name] = i
 		}
 		begin(w[0])
-		left := w
+		left, again := w, false
 		err := m.Run(ctx, b, func(r Result) {
 			i, asked := index[r.Name]
 			if !asked || len(left) == 0 || left[0] != i {
 				return // not a result of this batch: the check below finds what is missing
 			}
+			if r.How == Crashed && strings.Contains(r.Report, report.RegistersLost) && !second[i] {
+				second[i], again = true, true // docs/debugging-boot.md, section 6
+				return
+			}
 			left = left[1:]
+			r.Second = second[i]
 			done(i, r)
 			if len(left) > 0 {
 				begin(left[0])
 			}
 		})
-		if err == nil && len(left) == len(w) {
+		if err == nil && len(left) == len(w) && !again {
 			err = fmt.Errorf("%s: no result of %s", on, programs[left[0]].Name)
 		}
 		return left, err

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	debugreport "ringo/debug/report"
 )
 
 // fakeMachine runs programs by their names.
@@ -22,6 +24,7 @@ type fakeMachine struct {
 	batches [][]string
 	dies    map[string]How // the machine dies with this program
 	lost    map[string]bool
+	qemu    map[string]int // so many guests die with this program as QEMU lets them
 	out     func(name string) string
 	busy    int
 	most    int
@@ -40,6 +43,16 @@ func (m *fakeMachine) Run(ctx context.Context, b Batch, report func(Result)) err
 	defer func() { m.mu.Lock(); m.busy--; m.mu.Unlock() }()
 	for _, p := range b.Programs {
 		if m.lost[p.Name] {
+			return nil
+		}
+		m.mu.Lock()
+		qemu := m.qemu[p.Name] > 0
+		if qemu {
+			m.qemu[p.Name]--
+		}
+		m.mu.Unlock()
+		if qemu {
+			report(Result{Name: p.Name, How: Crashed, Report: "SHUTDOWN\n" + debugreport.RegistersLost + "\n"})
 			return nil
 		}
 		if how, dies := m.dies[p.Name]; dies {
@@ -94,6 +107,28 @@ func TestSuiteGivesTheRestOfADeadMachineToAnother(t *testing.T) {
 	}
 	if begun != 8 || done != 8 {
 		t.Errorf("%d begun and %d done, want 8 of each", begun, done)
+	}
+}
+
+// A guest that QEMU has killed gets a second one, and the result says so; a program that loses both has crashed.
+func TestSuiteRunsAgainWhatQEMUKilled(t *testing.T) {
+	for _, size := range []int{1, 4} {
+		ringo := &fakeMachine{qemu: map[string]int{"area1/p01": 1, "area2/p02": 2}}
+		s := &Suite{Programs: programs(4), Linux: &fakeMachine{}, Ringo: ringo, Judged: OnRingo, BatchSize: size}
+		got, err := s.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var verdicts []Verdict
+		for _, j := range got {
+			verdicts = append(verdicts, j.Verdict)
+		}
+		if want := []Verdict{Pass, Pass, Crash, Pass}; !slices.Equal(verdicts, want) {
+			t.Errorf("batches of %d: verdicts %v, want %v", size, verdicts, want)
+		}
+		if got[0].Why != "" || !strings.Contains(got[1].Why, "second guest") {
+			t.Errorf("batches of %d: %q and %q, want nothing and word of a second guest", size, got[0].Why, got[1].Why)
+		}
 	}
 }
 

@@ -77,6 +77,9 @@ type Input struct {
 // Guide is where the reader finds more.
 const Guide = "docs/debugging-boot.md"
 
+// RegistersLost is the line of a vCPU whose registers KVM has thrown away. In the hosted machine that can be QEMU's doing: docs/debugging-boot.md, section 6.
+const RegistersLost = "registers: lost; this host's KVM resets a vCPU at a triple fault"
+
 // untouched is what KVM on arm64 puts into system registers at reset.
 const untouched = 0x1de7ec7edbadc0de
 
@@ -125,7 +128,7 @@ func (in *Input) cpu(b *strings.Builder, c *CPU) {
 	}
 	r := c.Registers
 	if r.WasReset() {
-		fmt.Fprintln(b, "registers: lost; this host's KVM resets a vCPU at a triple fault")
+		fmt.Fprintln(b, RegistersLost)
 		if in.Lost != nil {
 			fmt.Fprintln(b, strings.Join(in.Lost(c.ID), "\n"))
 		}

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"ringo/debug/report"
 )
 
 // guest runs a guest and fails the test unless it ended with the wanted status.
@@ -43,7 +45,7 @@ var ranAgain atomic.Bool
 // computer (docs/debugging-boot.md, section 6). Its report is kept in build/triple-faults.log, which make e2e prints. A second one in the same
 // run of the tests is a failure like any other.
 func fellToQEMU(t *testing.T, o Outcome) bool {
-	if !bytes.Contains(o.Stderr, []byte("SHUTDOWN: triple fault")) || !bytes.Contains(o.Stderr, []byte("registers: lost")) || ranAgain.Swap(true) {
+	if !bytes.Contains(o.Stderr, []byte(report.RegistersLost)) || ranAgain.Swap(true) {
 		return false
 	}
 	root, err := Root()
