@@ -108,7 +108,7 @@ func compare(baseline, r Result) (Verdict, string) {
 		return Diverge, difference
 	}
 	if r.Second {
-		return Pass, "in its second guest: a vCPU of the first lost its registers in a triple fault"
+		return Pass, "in its second guest: QEMU killed the first (docs/debugging-boot.md, 6)"
 	}
 	return Pass, ""
 }

@@ -53,7 +53,7 @@ type Result struct {
 	Took           time.Duration // as the machine's clock has it; for crashes the runner's
 	// Report is what the monitor says of a guest that crashed or hung.
 	Report string `json:",omitempty"`
-	// Second says that this is the program's second guest, as the first died of a triple fault that left no registers.
+	// Second says that this is the program's second guest, as QEMU had killed the first.
 	Second bool `json:",omitempty"`
 	// Missing counts system calls that the kernel does not have, of the whole guest: of one program when it was alone.
 	Missing map[string]uint64 `json:",omitempty"`
@@ -254,6 +254,10 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 		text += "\n" + crash.Report
 	}
 	if w.name == "" { // between programs, or before the first
+		if last == nil && fellToQEMU(text) {
+			report(Result{Name: b.Programs[0].Name, How: Crashed, Report: errBegin.Error() + ": " + text})
+			return nil
+		}
 		if crash == nil || last == nil {
 			return errors.New(text)
 		}

@@ -52,7 +52,12 @@ func (m *fakeMachine) Run(ctx context.Context, b Batch, report func(Result)) err
 		}
 		m.mu.Unlock()
 		if qemu {
-			report(Result{Name: p.Name, How: Crashed, Report: "SHUTDOWN\n" + debugreport.RegistersLost + "\n"})
+			end := []Result{
+				{How: Crashed, Report: "SHUTDOWN\n" + debugreport.RegistersLost + "\n"},
+				{How: TimedOut, Report: "hung\n    gdt fffffe7a7227e000+007f  idt fffffe0000000000+0fff  tr 0030\n"},
+			}[p.Name[len(p.Name)-1]%2]
+			end.Name = p.Name
+			report(end)
 			return nil
 		}
 		if how, dies := m.dies[p.Name]; dies {
