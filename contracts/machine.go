@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	reports "ringo/debug/report"
 	"ringo/vmm/guest"
 )
 
@@ -254,7 +255,7 @@ func (r Ringo) Run(ctx context.Context, b Batch, report func(Result)) error {
 		text += "\n" + crash.Report
 	}
 	if w.name == "" { // between programs, or before the first
-		if last == nil && fellToQEMU(text) {
+		if last == nil && reports.FellToQEMU(text) {
 			report(Result{Name: b.Programs[0].Name, How: Crashed, Report: errBegin.Error() + ": " + text})
 			return nil
 		}

@@ -149,15 +149,6 @@ func (s *Suite) enter(b *Batch, on string, p Program) {
 	}
 }
 
-// hostIDT is where Linux on amd64 has its interrupt table: not where a guest of ours has.
-const hostIDT = "idt fffffe0000000000"
-
-// fellToQEMU says that a guest ended as the hosted amd64 machine ends one now and then: with the host's registers in a vCPU, or with none (docs/debugging-boot.md,
-// section 6). text is what the monitor said.
-func fellToQEMU(text string) bool {
-	return strings.Contains(text, report.RegistersLost) || strings.Contains(text, hostIDT)
-}
-
 // each runs programs in batches on a machine. What a dead machine left over goes to a new one.
 func (s *Suite) each(ctx context.Context, m Machine, on string, programs []Program, size int, began func(string), done func(int, Result)) error {
 	type work []int // indices
@@ -198,7 +189,7 @@ func (s *Suite) each(ctx context.Context, m Machine, on string, programs []Progr
 			if !asked || len(left) == 0 || left[0] != i {
 				return // not a result of this batch: the check below finds what is missing
 			}
-			if (r.How == Crashed || r.How == TimedOut) && fellToQEMU(r.Report) && !second[i] {
+			if (r.How == Crashed || r.How == TimedOut) && report.FellToQEMU(r.Report) && !second[i] {
 				second[i], again = true, true
 				return
 			}

@@ -1,4 +1,4 @@
-package report
+package report_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"ringo/debug/report"
 	"ringo/internal/e2e"
 )
 
@@ -56,7 +57,7 @@ func TestKernelsThatDieAtOnce(t *testing.T) {
 			}
 			defer os.RemoveAll(dir)
 			elf := filepath.Join(dir, "crash.elf")
-			buildCrash(t, row.arch, row.entry, elf)
+			report.BuildCrash(t, row.arch, row.entry, elf)
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			o, err := e2e.Run(ctx, nil, "--arch", row.arch, "--kernel", elf, "--timeout", "1m")

@@ -80,6 +80,15 @@ const Guide = "docs/debugging-boot.md"
 // RegistersLost is the line of a vCPU whose registers KVM has thrown away. In the hosted machine that can be QEMU's doing: docs/debugging-boot.md, section 6.
 const RegistersLost = "registers: lost; this host's KVM resets a vCPU at a triple fault"
 
+// hostIDT is where Linux on amd64 has its interrupt table: not where a guest of ours has.
+const hostIDT = "idt fffffe0000000000"
+
+// FellToQEMU says of a report, or of what the monitor said of a guest's end, that a vCPU had the host's registers, or none: the hosted amd64
+// machine's QEMU does that to a guest now and then (docs/debugging-boot.md, section 6). Who runs many guests gives such a one a second try and says so.
+func FellToQEMU(text string) bool {
+	return strings.Contains(text, RegistersLost) || strings.Contains(text, hostIDT)
+}
+
 // untouched is what KVM on arm64 puts into system registers at reset.
 const untouched = 0x1de7ec7edbadc0de
 

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"ringo/debug/report"
 )
 
 // Arches are the architectures every test boots.
@@ -44,6 +46,18 @@ func VMM() (string, error) {
 		return "", fmt.Errorf("%w (run `make build`)", err)
 	}
 	return path, nil
+}
+
+// RunAgain is Run, a second time when QEMU ended the first guest (report.FellToQEMU), which it says on standard error. It is for measurements: what comes
+// of a kernel comes again.
+func RunAgain(ctx context.Context, args ...string) (Outcome, error) {
+	o, err := Run(ctx, nil, args...)
+	if err != nil || o.Status == 0 || !report.FellToQEMU(string(o.Stderr)) {
+		return o, err
+	}
+	first, _, _ := bytes.Cut(o.Stderr, []byte("\n"))
+	fmt.Fprintf(os.Stderr, "after %v: %s\nThe hosted machine's QEMU does that now and then (docs/debugging-boot.md, section 6): once more.\n", o.Wall.Round(time.Second), first)
+	return Run(ctx, nil, args...)
 }
 
 // Outcome is what one run of the monitor left.

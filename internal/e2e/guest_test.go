@@ -41,11 +41,10 @@ func guest(t *testing.T, want int, stdin io.Reader, args ...string) Outcome {
 // ranAgain says that fellToQEMU has answered true once.
 var ranAgain atomic.Bool
 
-// fellToQEMU says that a guest has died of a triple fault that left no registers, which QEMU does to one guest in a thousand or so on a loaded
-// computer (docs/debugging-boot.md, section 6). Its report is kept in build/triple-faults.log, which make e2e prints. A second one in the same
-// run of the tests is a failure like any other.
+// fellToQEMU says that QEMU has ended a guest (report.FellToQEMU). The report is kept in build/triple-faults.log, which make e2e prints. A second
+// one in the same run of the tests is a failure like any other.
 func fellToQEMU(t *testing.T, o Outcome) bool {
-	if !bytes.Contains(o.Stderr, []byte(report.RegistersLost)) || ranAgain.Swap(true) {
+	if !report.FellToQEMU(string(o.Stderr)) || ranAgain.Swap(true) {
 		return false
 	}
 	root, err := Root()

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -82,15 +81,15 @@ func run(ctx context.Context, o options) error {
 	if o.linux == "here" {
 		linux = append([]string{program}, args...)
 	}
-	ringo := append([]string{vmm, "run", "--arch", o.arch, "--cpus", strconv.Itoa(o.cpus), "--mem", "1G", "--append", o.append,
-		"--add", program + ":/bench", "--timeout", "20m", "--", "/bench"}, args...)
+	ringo := append([]string{"--arch", o.arch, "--cpus", strconv.Itoa(o.cpus), "--mem", "1G", "--append", o.append,
+		"--add", program + ":/bench", "--timeout", "5m", "--", "/bench"}, args...)
 	var turns []turn
 	for i := range o.turns {
-		l, err := measure(ctx, "Linux", linux)
+		l, err := measure("Linux", func() (e2e.Outcome, error) { return command(ctx, linux) })
 		if err != nil {
 			return err
 		}
-		r, err := measure(ctx, "Ringo", ringo)
+		r, err := measure("Ringo", func() (e2e.Outcome, error) { return e2e.RunAgain(ctx, ringo...) })
 		if err != nil {
 			return err
 		}
@@ -122,7 +121,29 @@ func build(ctx context.Context, arch string) (string, error) {
 	return chain.Compile(ctx, contracts.Program{Source: filepath.Join(root, "internal/e2e/benchsyscalls/program/bench.c")})
 }
 
-func measure(ctx context.Context, side string, argv []string) (map[string]float64, error) {
+// measure runs the program on one side and reads its figures.
+func measure(side string, run func() (e2e.Outcome, error)) (map[string]float64, error) {
+	o, err := run()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", side, err)
+	}
+	if o.Status != 0 {
+		return nil, fmt.Errorf("%s: exit status %d\n%s%s", side, o.Status, o.Stdout, o.Stderr)
+	}
+	figures, err := figures(o.Stdout)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", side, err)
+	}
+	for name, ns := range figures {
+		if ns == 0 {
+			fmt.Fprintf(os.Stderr, "%s: %s is missing\n%s", side, name, o.Stderr)
+		}
+	}
+	return figures, nil
+}
+
+// command runs the program on Linux.
+func command(ctx context.Context, argv []string) (e2e.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -130,29 +151,18 @@ func measure(ctx context.Context, side string, argv []string) (map[string]float6
 	c.Stdout, c.Stderr = &out, &said
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	c.WaitDelay = 10 * time.Second
-	if err := c.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s%s", side, err, out.Bytes(), said.Bytes())
+	err := c.Run()
+	o := e2e.Outcome{Stdout: out.Bytes(), Stderr: said.Bytes(), Status: c.ProcessState.ExitCode()}
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		err = nil
 	}
-	figures, err := figures(&out)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", side, err)
-	}
-	for name, ns := range figures {
-		if ns == 0 {
-			fmt.Fprintf(os.Stderr, "%s: %s is missing\n%s", side, name, said.Bytes())
-		}
-	}
-	return figures, nil
+	return o, err
 }
 
 // figures reads bench.c's output: "NAME median minimum" or "NAME missing ...", which is 0.
-func figures(r io.Reader) (map[string]float64, error) {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	m := map[string]float64{}
-	for line := range strings.Lines(string(b)) {
+func figures(text []byte) (m map[string]float64, err error) {
+	m = map[string]float64{}
+	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
 		if len(f) < 2 {
 			return nil, fmt.Errorf("benchmark printed %q, want NAME MEDIAN MINIMUM", line)

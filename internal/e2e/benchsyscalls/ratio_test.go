@@ -1,17 +1,16 @@
 package main
 
 import (
-	"strings"
 	"testing"
 )
 
 func TestFigures(t *testing.T) {
-	got, err := figures(strings.NewReader("getpid 120.5 100\ntcp missing (status 0x300)\n"))
+	got, err := figures([]byte("getpid 120.5 100\ntcp missing (status 0x300)\n"))
 	if err != nil || got["getpid"] != 120.5 || got["tcp"] != 0 || len(got) != 2 {
 		t.Errorf("figures: %v, %v", got, err)
 	}
 	for _, bad := range []string{"", "getpid\n", "getpid fast 1\n", "getpid -3 1\n", "getpid 0 0\n"} {
-		if got, err := figures(strings.NewReader(bad)); err == nil {
+		if got, err := figures([]byte(bad)); err == nil {
 			t.Errorf("figures(%q) = %v, want an error", bad, got)
 		}
 	}

@@ -8,14 +8,12 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -57,19 +55,15 @@ func run(ctx context.Context, arch string, cpus int, args []string) error {
 	if err != nil {
 		return err
 	}
-	vmm, err := e2e.VMM()
+	o, err := e2e.RunAgain(ctx, append([]string{"--arch", arch, "--cpus", strconv.Itoa(cpus), "--mem", "1G", "--append", "debug=htrace",
+		"--add", program + ":/bench", "--timeout", "8m", "--", "/bench", "-a", "/sys/kernel/tracing/tracing_on"}, args...)...)
 	if err != nil {
 		return err
 	}
-	c := exec.CommandContext(ctx, vmm, append([]string{"run", "--arch", arch, "--cpus", strconv.Itoa(cpus), "--mem", "1G", "--append", "debug=htrace",
-		"--add", program + ":/bench", "--timeout", "20m", "--", "/bench", "-a", "/sys/kernel/tracing/tracing_on"}, args...)...)
-	var out bytes.Buffer
-	c.Stdout, c.Stderr = &out, os.Stderr
-	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
-	if err := c.Run(); err != nil {
-		return fmt.Errorf("guest: %w\n%s", err, out.Bytes())
+	if o.Status != 0 {
+		return fmt.Errorf("guest: exit status %d\n%s%s", o.Status, o.Stdout, o.Stderr)
 	}
-	rows, missing, err := parse(&out)
+	rows, missing, err := parse(o.Stdout)
 	if err != nil {
 		return err
 	}
@@ -85,12 +79,8 @@ type row struct {
 }
 
 // parse reads bench.c's output: "NAME off on ratio", or "NAME missing ...".
-func parse(r io.Reader) (rows []row, missing []string, err error) {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return nil, nil, err
-	}
-	for line := range strings.Lines(string(b)) {
+func parse(text []byte) (rows []row, missing []string, err error) {
+	for line := range strings.Lines(string(text)) {
 		w := row{}
 		if f := strings.Fields(line); len(f) > 1 && f[1] == "missing" {
 			missing = append(missing, f[0])

@@ -6,7 +6,7 @@ import (
 )
 
 func TestParseAndWrite(t *testing.T) {
-	rows, missing, err := parse(strings.NewReader("a 100 103 1.0300\nb 10 12.5 1.2000\ntcp missing (status 0x300)\nc 5 5 0.9990\n"))
+	rows, missing, err := parse([]byte("a 100 103 1.0300\nb 10 12.5 1.2000\ntcp missing (status 0x300)\nc 5 5 0.9990\n"))
 	if err != nil || len(rows) != 3 || len(missing) != 1 {
 		t.Fatalf("%v, %v, %v", rows, missing, err)
 	}
@@ -19,7 +19,7 @@ func TestParseAndWrite(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "a\n", "a 1 2\n", "a 0 1 1\n", "a 1 1 -1\n", "a x y z\n", "a missing\n"} {
-		if rows, _, err := parse(strings.NewReader(bad)); err == nil {
+		if rows, _, err := parse([]byte(bad)); err == nil {
 			t.Errorf("parse(%q) = %v, want an error", bad, rows)
 		}
 	}

@@ -66,7 +66,7 @@ func run(ctx context.Context, what, arch string, cpus int, duration time.Duratio
 	patience := duration + 5*time.Minute
 	ctx, cancel := context.WithTimeout(ctx, patience+time.Minute)
 	defer cancel()
-	o, err := e2e.Run(ctx, nil, "--arch", arch, "--cpus", strconv.Itoa(cpus), "--mem", "512M", "-v", "--append", "account", "--timeout", patience.String(),
+	o, err := e2e.RunAgain(ctx, "--arch", arch, "--cpus", strconv.Itoa(cpus), "--mem", "512M", "-v", "--append", "account", "--timeout", patience.String(),
 		"--add", program+":/program", "--", "/program", strconv.Itoa(int(duration.Seconds()))+"s", strconv.FormatInt(seed, 10))
 	if err != nil {
 		return err
