@@ -158,6 +158,9 @@ func (hardware) CPU() int { return currentCPU() }
 // Waiting implements task.Machine.
 func (hardware) Waiting() bool { return nucleus.Waiting() }
 
+// Keep implements task.Machine.
+func (hardware) Keep() bool { return nucleus.Keep() }
+
 // MoveTo implements task.Machine.
 func (hardware) MoveTo(cpus uint64) bool { return nucleus.MoveTo(cpus) }
 

@@ -138,6 +138,7 @@ func (m *hostMachine) CPU() int  { return int(m.cpu.Load()) }
 
 // Waiting cannot be known: others may always wait.
 func (m *hostMachine) Waiting() bool { return true }
+func (m *hostMachine) Keep() bool    { return false }
 
 // MoveTo pretends: a context is wherever it may be.
 func (m *hostMachine) MoveTo(cpus uint64) bool {

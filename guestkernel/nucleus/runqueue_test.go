@@ -18,7 +18,7 @@ func TestRuntimeOffsetsMatchDWARF(t *testing.T) {
 	l := runtimeLayout
 	want := map[string]uintptr{
 		"runtime.g m": l.gM, "runtime.m p": l.mP, "runtime.p runqhead": l.pRunqHead, "runtime.p runqtail": l.pRunqTail,
-		"runtime.p runnext": l.pRunNext, "runtime.schedt runq": l.schedRunq, "runtime.gQueue size": l.queueSize,
+		"runtime.g preempt": l.gPreempt, "runtime.p schedtick": l.pSchedTick, "runtime.schedt npidle": l.schedNPIdle, "runtime.p runnext": l.pRunNext, "runtime.schedt runq": l.schedRunq, "runtime.gQueue size": l.queueSize,
 	}
 	for _, arch := range []string{"amd64", "arm64"} {
 		exe := filepath.Join(dir, arch)

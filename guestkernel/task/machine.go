@@ -90,6 +90,8 @@ type Machine interface {
 	CPU() int
 	// Waiting says whether anybody waits for the CPU that the calling goroutine is on: a hint.
 	Waiting() bool
+	// Keep says whether the calling goroutine may keep its CPU at a tick: nobody has use for it.
+	Keep() bool
 	// MoveTo moves the calling goroutine to one of a set of CPUs, for the moment.
 	MoveTo(cpus uint64) bool
 }

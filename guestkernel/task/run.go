@@ -80,10 +80,10 @@ func (t *Task) run() {
 		case EventInterrupt:
 			t.rseq.event = true
 			t.group.checkCPUTimers()
-			t.preempted.Add(1)
-			if t.Policy() == unix.SCHED_FIFO {
-				break // it keeps the CPU until it sleeps, as far as the tick is concerned
+			if t.Policy() == unix.SCHED_FIFO || machine.Keep() {
+				break // the first keeps the CPU until it sleeps, as far as the tick is concerned
 			}
+			t.preempted.Add(1)
 			t.offCPU()
 			runtime.Gosched()
 			t.onCPU()
