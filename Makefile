@@ -27,6 +27,11 @@ build/%/hosted-agent: FORCE
 build/%/ringo.elf: FORCE
 	GOARCH=$* go build -buildmode=pie -ldflags='-E=ringo/arch/$*/ring0.entry' -o $@ ./guestkernel
 
+# What calls what most often, for the compiler, which takes the file by its name: from the kernel's system calls in a process of this computer.
+.PHONY: pgo
+pgo:
+	go test -run '^$$' -bench Syscall -cpuprofile guestkernel/default.pgo -o build/boot.test ./guestkernel/boot
+
 build/amd64/busybox build/arm64/busybox &:
 	sh internal/initramfs/fetch-busybox.sh
 build/%/initramfs.cpio: build/%/busybox $(wildcard internal/initramfs/*.go internal/initramfs/*/*.go)

@@ -5,10 +5,16 @@ package boot
 import (
 	"fmt"
 	"testing"
+	"unsafe"
+
+	"ringo/guestkernel/task"
+	"ringo/guestkernel/trace"
+	"ringo/internal/debugwindow"
+	"ringo/internal/tracewindow"
 )
 
 // BenchmarkSyscall is what the kernel's Go code costs for a system call, without traps: the host CPU repeats the call without user mode. Use
-// -cpuprofile to see where the time goes.
+// -cpuprofile to see where the time goes: `make pgo` does, for the compiler.
 func BenchmarkSyscall(b *testing.B) {
 	for _, c := range []struct{ name, setup, call string }{
 		{"getpid", "", "syscall(SYS_getpid)"},
@@ -31,7 +37,16 @@ func BenchmarkSyscall(b *testing.B) {
 		{"mprotect", "void *m = mmap(0, 65536, 3, 0x22, -1, 0);", "syscall(SYS_mprotect, m, 4096, 3)"},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			src := fmt.Sprintf(`#define _GNU_SOURCE
+			benchmarkSyscall(b, c.setup, c.call)
+		})
+		b.Run(c.name+"/recorded", func(b *testing.B) {
+			benchmarkSyscall(b, c.setup, c.call, recorded)
+		})
+	}
+}
+
+func benchmarkSyscall(b *testing.B, setup, call string, options ...func(*task.Config)) {
+	src := fmt.Sprintf(`#define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -42,13 +57,32 @@ func BenchmarkSyscall(b *testing.B) {
 #include <sys/uio.h>
 #include <unistd.h>
 static char buf[65536];
-int main(void) { buf[0] = buf[4096] = 1; %s syscall(%d, %d); return %s < 0; }`, c.setup, repeatCall, b.N, c.call)
-			g := newGuest(b, map[string][]byte{"bin/p": compile(b, "gcc", src)})
-			b.ReportAllocs()
-			b.ResetTimer()
-			if _, _, e := g.run("", "/bin/p"); e.Code != 0 {
-				b.Fatalf("%+v", e)
-			}
-		})
+int main(void) { buf[0] = buf[4096] = 1; %s syscall(%d, %d); return %s < 0; }`, setup, repeatCall, b.N, call)
+	g := newGuest(b, map[string][]byte{"bin/p": compile(b, "gcc", src)}, options...)
+	b.ReportAllocs()
+	b.ResetTimer()
+	if _, _, e := g.run("", "/bin/p"); e.Code != 0 {
+		b.Fatalf("%+v", e)
 	}
 }
+
+// recorded gives a kernel the registry of its tasks and the flight recorder, turned on.
+func recorded(c *task.Config) {
+	rings := &tracewindow.Rings{}
+	words := make([]uint64, tracewindow.SizeFor(1, 1<<12)/8)
+	if !rings.Init(uintptr(unsafe.Pointer(&words[0])), uint64(len(words)*8), 1, &tracewindow.Header{}) {
+		panic("no room for the rings")
+	}
+	var now uint64
+	registry, err := trace.Open(trace.Config{
+		Window: make([]byte, debugwindow.MinSize), CPUs: 2, Counter: func() uint64 { now++; return now }, CPU: func() int { return 0 }, Bell: func(uint32) {}, Rings: rings,
+	})
+	if err != nil {
+		panic(err)
+	}
+	c.Registry = registry
+	ringMemory = words
+}
+
+// ringMemory keeps the rings, to which only a number points.
+var ringMemory []uint64

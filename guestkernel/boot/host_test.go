@@ -66,7 +66,7 @@ type guest struct {
 	patience time.Duration // how long a program may take; at least 30 s
 }
 
-func newGuest(t testing.TB, files map[string][]byte) *guest {
+func newGuest(t testing.TB, files map[string][]byte, options ...func(*task.Config)) *guest {
 	t.Helper()
 	m := newHostMachine(t)
 	memory, err := mm.NewMemory(m)
@@ -89,6 +89,9 @@ func newGuest(t testing.TB, files map[string][]byte) *guest {
 	// Without a clock: its functions make system calls.
 	if c.Auxv.VDSO, err = vdso.New(m, vdso.Clock{}); err != nil {
 		t.Fatal(err)
+	}
+	for _, o := range options {
+		o(&c)
 	}
 	g.k = task.New(c)
 	return g
