@@ -16,7 +16,7 @@ func TestOnKVMStepsLandInHandlersWithInterrupts(t *testing.T) {
 	for range 5 {
 		var wrong int
 		l := new(log)
-		m, _, _ := guest(t, 2, "entryStorm", Options{stepOnly: true, mutate: func(m watch.Machine) watch.Machine { return unmasked{m} }}, func(m *machine.Machine, w *watch.Owner) {
+		m, _, stop := guest(t, 2, "entryStorm", Options{stepOnly: true, mutate: func(m watch.Machine) watch.Machine { return unmasked{m} }}, func(m *machine.Machine, w *watch.Owner) {
 			put(t, m, said, 80)
 			put(t, m, said+16, 2)
 			if _, err := w.Add(watch.Request{GPA: dataGPA(), Physical: true, Len: 0x100, Sink: l}); err != nil {
@@ -32,8 +32,8 @@ func TestOnKVMStepsLandInHandlersWithInterrupts(t *testing.T) {
 			}
 			last[at]++
 		}
-		if wrong > 0 || len(l.hits) != 8*80 || word(m, said+0x60) != 0 {
-			t.Logf("noticed: %d wrong hits of %d, trap flag %#x", wrong, len(l.hits), word(m, said+0x60))
+		if stop.Fatal != nil || wrong > 0 || len(l.hits) != 8*80 || word(m, said+0x60) != 0 {
+			t.Logf("noticed: %d wrong hits of %d, trap flag %#x, the guest's end %v", wrong, len(l.hits), word(m, said+0x60), stop.Fatal)
 			return
 		}
 	}
