@@ -268,6 +268,9 @@ func countStores(t testing.TB, n uint64, o Options) (wrong []string, c hit.Count
 			t.Fatal(err)
 		}
 	})
+	if stop.Fatal != nil && o.mutate != nil { // guest has said so of others: no test of this expects it
+		t.Errorf("the guest ended: %v", stop.Fatal)
+	}
 	bad := func(format string, a ...any) { wrong = append(wrong, fmt.Sprintf(format, a...)) }
 	if stop.Kind != machine.StopPowerOff {
 		bad("stop = %+v", stop)
